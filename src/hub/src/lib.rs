@@ -1,1 +1,22 @@
-//! x
+//! The hub: pages, REST API, OAuth provider and the life of user servers.
+//!
+//! It answers the requests that the proxy does not route to a user server, keeps its records in
+//! `hubd-store`, and asks the root helper for logins and starts. It never starts programs, changes
+//! uid, or reads the environment or the clock: what it needs of them is handed in (see [`Hub::new`]).
+//!
+//! Start at [`hub`] for what there is, at [`routes`] for what can be asked.
+
+pub mod api;
+pub mod auth;
+pub mod clock;
+pub mod error;
+pub mod helper;
+pub mod hub;
+pub mod login;
+pub mod pages;
+pub mod routes;
+pub mod servers;
+pub mod settings;
+
+pub use hub::Hub;
+pub use settings::Settings;

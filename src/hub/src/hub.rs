@@ -1,0 +1,78 @@
+//! The hub itself: one value that holds what handlers need.
+
+use std::sync::Arc;
+
+use hubd_proxy::Routes;
+use hubd_store::Store;
+
+use crate::clock::{Clock, Random};
+use crate::helper::HelperClient;
+use crate::login::Logins;
+use crate::pages::Templates;
+use crate::servers::Servers;
+use crate::settings::Settings;
+
+/// The version of JupyterHub whose protocols the hub speaks; sent as `X-JupyterHub-Version`.
+pub const JUPYTERHUB_VERSION: &str = "6.1.1";
+
+/// Everything the hub holds. Handlers get it as `Arc<Hub>`.
+pub struct Hub {
+    /// What the operator decided.
+    pub settings: Settings,
+    /// The database.
+    pub store: Arc<Store>,
+    /// Where requests for user servers go; shared with the proxy.
+    pub routes: Arc<Routes>,
+    /// The way to the root helper.
+    pub helper: HelperClient,
+    /// Logins in progress and logins whose PAM handle is still held.
+    pub logins: Logins,
+    /// What runs, starts and stops.
+    pub servers: Servers,
+    /// The pages' templates.
+    pub templates: Templates,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The source of randomness.
+    pub random: Arc<dyn Random>,
+}
+
+/// What is handed to [`Hub::new`].
+pub struct Parts {
+    /// What the operator decided.
+    pub settings: Settings,
+    /// The database.
+    pub store: Store,
+    /// The proxy's route table.
+    pub routes: Arc<Routes>,
+    /// The way to the root helper.
+    pub helper: HelperClient,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The source of randomness.
+    pub random: Arc<dyn Random>,
+}
+
+impl Hub {
+    /// Puts the hub together. Nothing runs yet: call [`Hub::adopt`] before the first request.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            settings: parts.settings,
+            store: Arc::new(parts.store),
+            routes: parts.routes,
+            helper: parts.helper,
+            logins: Logins::default(),
+            servers: Servers::default(),
+            templates: Templates::new(),
+            clock: parts.clock,
+            random: parts.random,
+        })
+    }
+
+    /// 32 lower-case hex digits, as JupyterHub's `new_token`.
+    pub fn new_token(&self) -> String {
+        let mut bytes = [0; 16];
+        self.random.fill(&mut bytes);
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

@@ -1,0 +1,110 @@
+//! What an operator decides about the hub; `hubd/src/config` fills it in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use hubd_proto::{ProfileName, Secret, UserName};
+use zeroize::Zeroizing;
+
+/// Everything the hub has to know. Names are JupyterHub's option names.
+pub struct Settings {
+    /// `JupyterHub.base_url`: starts and ends with `/`.
+    pub base_url: String,
+    /// What user servers are told as `JUPYTERHUB_API_URL`, for instance `http://127.0.0.1:8081/hub/api`.
+    pub hub_api_url: String,
+    /// `JupyterHub.public_url`, without a trailing slash, if set: cookies are Secure when it is https.
+    pub public_url: Option<String>,
+    /// The 32 raw bytes that sign cookies.
+    pub cookie_secret: Zeroizing<[u8; 32]>,
+    /// `JupyterHub.cookie_max_age_days`: how long a login holds.
+    pub cookie_max_age_days: f64,
+    /// `JupyterHub.default_url`.
+    pub default_url: Option<String>,
+    /// `JupyterHub.redirect_to_server`.
+    pub redirect_to_server: bool,
+    /// `JupyterHub.admin_access`.
+    pub admin_access: bool,
+    /// `JupyterHub.allow_named_servers`.
+    pub allow_named_servers: bool,
+    /// `JupyterHub.named_server_limit_per_user`; 0 is no limit.
+    pub named_server_limit_per_user: u32,
+    /// `JupyterHub.shutdown_on_logout`.
+    pub shutdown_on_logout: bool,
+    /// `JupyterHub.template_vars`.
+    pub template_vars: BTreeMap<String, serde_json::Value>,
+    /// Who may log in and how.
+    pub authenticator: AuthenticatorSettings,
+    /// How servers are started.
+    pub spawner: SpawnerSettings,
+    /// `tornado_settings.slow_spawn_timeout` (10 s): how long an API start waits before it answers 202.
+    pub slow_spawn_timeout: Duration,
+    /// `tornado_settings.slow_stop_timeout` (10 s): how long an API stop waits before it answers 202.
+    pub slow_stop_timeout: Duration,
+}
+
+impl Settings {
+    /// The prefix of everything the hub serves: `base_url` + `hub/`.
+    pub fn hub_prefix(&self) -> String {
+        format!("{}hub/", self.base_url)
+    }
+}
+
+/// Who may log in and how.
+pub struct AuthenticatorSettings {
+    /// `JupyterHub.authenticator_class`.
+    pub kind: AuthenticatorKind,
+    /// `Authenticator.admin_users`.
+    pub admin_users: BTreeSet<UserName>,
+    /// `Authenticator.allowed_users`; empty is no restriction when `allow_all` holds.
+    pub allowed_users: BTreeSet<UserName>,
+    /// `Authenticator.blocked_users`.
+    pub blocked_users: BTreeSet<UserName>,
+    /// `Authenticator.allow_all`. With PAM and no other allow option it is true: an account is the permission.
+    pub allow_all: bool,
+    /// `Authenticator.allow_existing_users`.
+    pub allow_existing_users: bool,
+}
+
+/// Which authenticator checks a login.
+pub enum AuthenticatorKind {
+    /// The helper's PAM conversation.
+    Pam,
+    /// `dummy`: any name; a password if one is set. For trials only.
+    Dummy {
+        /// `DummyAuthenticator.password`.
+        password: Option<Secret>,
+    },
+}
+
+/// How servers are started.
+pub struct SpawnerSettings {
+    /// Profile of the helper's policy; `None` is `default`.
+    pub profile: Option<ProfileName>,
+    /// Where servers listen.
+    pub socket: SocketKind,
+    /// `Spawner.args`.
+    pub args: Vec<String>,
+    /// `Spawner.environment`.
+    pub environment: BTreeMap<String, String>,
+    /// `Spawner.default_url`, `{username}` expanded by the hub.
+    pub default_url: String,
+    /// `Spawner.notebook_dir`, `{username}` expanded by the hub; a leading `~` is the server's to expand.
+    pub notebook_dir: String,
+    /// `Spawner.debug`.
+    pub debug: bool,
+    /// `Spawner.disable_user_config`.
+    pub disable_user_config: bool,
+    /// `Spawner.start_timeout` (60 s): from the request to a running process.
+    pub start_timeout: Duration,
+    /// `Spawner.http_timeout` (30 s): from a running process to its first answer.
+    pub http_timeout: Duration,
+}
+
+/// Where user servers listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketKind {
+    /// On Unix sockets; the default.
+    Unix,
+    /// On ports of 127.0.0.1.
+    Tcp,
+}
