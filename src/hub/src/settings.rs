@@ -14,8 +14,8 @@ pub struct Settings {
     pub hub_api_url: String,
     /// `JupyterHub.public_url`, without a trailing slash, if set: cookies are Secure when it is https.
     pub public_url: Option<String>,
-    /// The 32 raw bytes that sign cookies.
-    pub cookie_secret: Zeroizing<[u8; 32]>,
+    /// The raw bytes that sign cookies: 32 when hubd made them, any number in an old installation.
+    pub cookie_secret: Zeroizing<Vec<u8>>,
     /// `JupyterHub.cookie_max_age_days`: how long a login holds.
     pub cookie_max_age_days: f64,
     /// `JupyterHub.default_url`.
