@@ -1,0 +1,143 @@
+//! The open database: one connection that writes, a few that read beside it.
+
+use std::fs::{OpenOptions, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::{StoreError, schema};
+
+/// Reading connections kept open: more threads than this read at once only on larger machines, and each
+/// connection holds up to 2 MB of page cache.
+const READERS_KEPT_MAX: usize = 4;
+
+/// The longest wait for another program that holds the database, for instance `sqlite3` in a shell: shorter
+/// than any client's time-out, longer than a manual query takes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Prepared statements kept per connection: the crate has about a hundred.
+const STATEMENTS_CACHED_MAX: usize = 128;
+
+/// Size in bytes to which the write-ahead log is cut after a checkpoint, so that one large write does not
+/// occupy the disk for good.
+const WAL_BYTES_KEPT: i64 = 4 << 20;
+
+/// An open database.
+pub struct Store {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Store {
+    /// Opens or creates the database, mode 0600; refuses newer and unknown schemas.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        make_file(path)?;
+        let mut writer = connect(path).map_err(|error| error.at(path))?;
+        prepare_writer(&mut writer, path).map_err(|error| error.at(path))?;
+        Ok(Self { path: path.to_path_buf(), writer: Mutex::new(writer), readers: Mutex::default() })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Limits the database to its present size plus `pages` pages of 4 KiB, as a full disk would, so that
+    /// tests can see what happens then.
+    #[doc(hidden)]
+    pub fn set_page_limit_for_tests(&self, pages: i64) -> Result<(), StoreError> {
+        let writer = lock(&self.writer);
+        let used: i64 = writer.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+        writer.query_row(&format!("PRAGMA max_page_count = {}", used + pages), [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// Runs `work` on a reading connection; it sees the last committed state and waits for nobody.
+    pub(crate) fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let kept = lock(&self.readers).pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => reader(&self.path).map_err(|error| error.at(&self.path))?,
+        };
+        let result = work(&connection).map_err(|error| error.at(&self.path));
+        let mut readers = lock(&self.readers);
+        if readers.len() < READERS_KEPT_MAX {
+            readers.push(connection);
+        }
+        result
+    }
+
+    /// Runs `work` in one transaction: all of it is on the disk when this returns, or nothing.
+    pub(crate) fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut writer = lock(&self.writer);
+        let run = || {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|error: StoreError| error.at(&self.path))
+    }
+}
+
+/// A connection whose transaction panicked was rolled back by its `Drop`, so it can be used again.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes the file with mode 0600 before SQLite sees it (its -wal and -shm get the same mode), and takes
+/// the rights of others from an existing one: it holds what logs people in.
+fn make_file(path: &Path) -> Result<(), StoreError> {
+    let open_error = |error| StoreError::Open(path.to_path_buf(), error);
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(open_error(error)),
+    }
+    let metadata = std::fs::metadata(path).map_err(open_error)?;
+    if !metadata.is_file() {
+        return Err(StoreError::NotADatabase(path.to_path_buf()));
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(open_error)?;
+    }
+    Ok(())
+}
+
+/// A connection with what all of them need. Temporary tables stay in memory, so that reading needs no disk.
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED_MAX);
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(connection)
+}
+
+fn reader(path: &Path) -> Result<Connection, StoreError> {
+    let connection = connect(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn prepare_writer(writer: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    writer.pragma_update(None, "journal_mode", "WAL")?;
+    writer.pragma_update(None, "synchronous", "FULL")?;
+    writer.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    schema::prepare(&transaction, path)?;
+    transaction.commit()?;
+    Ok(())
+}

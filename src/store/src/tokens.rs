@@ -1,0 +1,248 @@
+//! The table `api_tokens`. Tokens themselves are not stored, only their hashes.
+
+use std::time::SystemTime;
+
+use rusqlite::{Connection, Row, Transaction, params};
+
+use crate::encoding::{column_list, column_time, list_column, time_column};
+use crate::hash::{TOKEN_BYTES_MAX, token_matches, token_prefix};
+use crate::{Store, StoreError};
+
+/// A row of `api_tokens`; the token itself is not stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiToken {
+    /// Primary key; `a<id>` in the API.
+    pub id: i64,
+    /// Owner, if a user.
+    pub user_id: Option<i64>,
+    /// Owner, if a service.
+    pub service_id: Option<i64>,
+    /// Issuing OAuth client.
+    pub client_id: Option<String>,
+    /// That client's description.
+    pub client_description: Option<String>,
+    /// Browser session it belongs to.
+    pub session_id: Option<String>,
+    /// When it was made.
+    pub created: Option<SystemTime>,
+    /// When it ends; `None` never.
+    pub expires_at: Option<SystemTime>,
+    /// Last use.
+    pub last_activity: Option<SystemTime>,
+    /// Note.
+    pub note: String,
+    /// Raw scopes.
+    pub scopes: Vec<String>,
+}
+
+/// Whose token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenOwner {
+    /// A user, by primary key.
+    User(i64),
+    /// A service, by primary key.
+    Service(i64),
+}
+
+/// A token to be stored.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// Whose.
+    pub owner: TokenOwner,
+    /// See [`crate::hash_token`].
+    pub hashed: String,
+    /// See [`crate::token_prefix`].
+    pub prefix: String,
+    /// `jupyterhub`, or the OAuth client that it is issued to.
+    pub client_id: String,
+    /// Browser session it belongs to.
+    pub session_id: Option<String>,
+    /// Note.
+    pub note: String,
+    /// Raw scopes.
+    pub scopes: Vec<String>,
+    /// Now.
+    pub created: SystemTime,
+    /// When it ends; `None` never.
+    pub expires_at: Option<SystemTime>,
+}
+
+/// The columns of [`ApiToken`], in the order of `from_row`; the hash last.
+const SELECT: &str =
+    "SELECT t.id, t.user_id, t.service_id, t.client_id, c.description, t.session_id, t.created,
+    t.expires_at, t.last_activity, t.note, t.scopes, t.hashed
+    FROM api_tokens t LEFT JOIN oauth_clients c ON c.identifier = t.client_id";
+
+impl Store {
+    /// The row of a token that has not expired. A row without a client is stale and does not count.
+    pub fn token(&self, token: &str, now: SystemTime) -> Result<Option<ApiToken>, StoreError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Ok(None);
+        }
+        let prefix = token_prefix(token);
+        self.read(|connection| {
+            let sql = format!(
+                "{SELECT} WHERE t.prefix = ?1 AND t.client_id IS NOT NULL
+                 AND (t.expires_at IS NULL OR t.expires_at >= ?2)"
+            );
+            let mut select = connection.prepare_cached(&sql)?;
+            let mut rows = select.query(params![prefix, time_column(now)])?;
+            while let Some(row) = rows.next()? {
+                let hashed: Option<String> = row.get(11)?;
+                if hashed.is_some_and(|hashed| token_matches(token, &hashed)) {
+                    return Ok(Some(from_row(row)?));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// An owner's token by its primary key.
+    pub fn token_of(
+        &self,
+        owner: TokenOwner,
+        id: i64,
+        now: SystemTime,
+    ) -> Result<Option<ApiToken>, StoreError> {
+        let tokens = self.tokens_of(owner, now)?;
+        Ok(tokens.into_iter().find(|token| token.id == id))
+    }
+
+    /// An owner's tokens that have not expired, last used first.
+    pub fn tokens_of(&self, owner: TokenOwner, now: SystemTime) -> Result<Vec<ApiToken>, StoreError> {
+        let (user, service) = keys(owner);
+        self.read(|connection| {
+            let sql = format!(
+                "{SELECT} WHERE (t.user_id = ?1 OR t.service_id = ?2)
+                 AND (t.expires_at IS NULL OR t.expires_at >= ?3)
+                 ORDER BY coalesce(t.last_activity, t.created) DESC, t.id DESC"
+            );
+            select(connection, &sql, params![user, service, time_column(now)])
+        })
+    }
+
+    /// Stores a token and returns its primary key.
+    pub fn create_token(&self, token: &NewToken) -> Result<i64, StoreError> {
+        self.write(|transaction| insert(transaction, token))
+    }
+
+    /// Deletes a token; says whether there was one.
+    pub fn delete_token(&self, id: i64) -> Result<bool, StoreError> {
+        self.write(|transaction| {
+            Ok(transaction.prepare_cached("DELETE FROM api_tokens WHERE id = ?1")?.execute([id])? > 0)
+        })
+    }
+
+    /// Deletes all of a user's tokens of one OAuth client.
+    pub fn delete_tokens_of_client(&self, user_id: i64, client_id: &str) -> Result<usize, StoreError> {
+        self.write(|transaction| {
+            Ok(transaction
+                .prepare_cached("DELETE FROM api_tokens WHERE user_id = ?1 AND client_id = ?2")?
+                .execute(params![user_id, client_id])?)
+        })
+    }
+
+    /// What a logout does: the tokens and OAuth codes of a browser session are deleted, and with
+    /// `cookie_id` as the user's new one the login cookie is worthless.
+    pub fn end_session(
+        &self,
+        user_id: i64,
+        session_id: Option<&str>,
+        cookie_id: &str,
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            for sql in [
+                "DELETE FROM api_tokens WHERE user_id = ?1 AND session_id = ?2",
+                "DELETE FROM oauth_codes WHERE user_id = ?1 AND session_id = ?2",
+            ] {
+                transaction.prepare_cached(sql)?.execute(params![user_id, session_id])?;
+            }
+            transaction
+                .prepare_cached("UPDATE users SET cookie_id = ?2 WHERE id = ?1")?
+                .execute(params![user_id, cookie_id])?;
+            Ok(())
+        })
+    }
+
+    /// Notes the use of a token, and with `user_too` that of its owner.
+    pub fn record_token_use(
+        &self,
+        token: &ApiToken,
+        user_too: bool,
+        now: SystemTime,
+    ) -> Result<(), StoreError> {
+        let now = time_column(now);
+        self.write(|transaction| {
+            transaction
+                .prepare_cached("UPDATE api_tokens SET last_activity = ?2 WHERE id = ?1")?
+                .execute(params![token.id, now])?;
+            if user_too && let Some(user_id) = token.user_id {
+                transaction
+                    .prepare_cached(
+                        "UPDATE users SET last_activity = ?2
+                         WHERE id = ?1 AND (last_activity IS NULL OR last_activity < ?2)",
+                    )?
+                    .execute(params![user_id, now])?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Stores a token inside a transaction.
+pub(crate) fn insert(transaction: &Transaction<'_>, token: &NewToken) -> Result<i64, StoreError> {
+    let (user, service) = keys(token.owner);
+    transaction
+        .prepare_cached(
+            "INSERT INTO api_tokens
+                 (user_id, service_id, hashed, prefix, client_id, session_id, created, expires_at, note, scopes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            user,
+            service,
+            token.hashed,
+            token.prefix,
+            token.client_id,
+            token.session_id,
+            time_column(token.created),
+            token.expires_at.map(time_column),
+            token.note,
+            list_column(token.scopes.iter().map(String::as_str)),
+        ])?;
+    Ok(transaction.last_insert_rowid())
+}
+
+/// The values of the columns `user_id` and `service_id`.
+fn keys(owner: TokenOwner) -> (Option<i64>, Option<i64>) {
+    match owner {
+        TokenOwner::User(id) => (Some(id), None),
+        TokenOwner::Service(id) => (None, Some(id)),
+    }
+}
+
+fn select(
+    connection: &Connection,
+    sql: &str,
+    values: impl rusqlite::Params,
+) -> Result<Vec<ApiToken>, StoreError> {
+    let mut select = connection.prepare_cached(sql)?;
+    let rows = select.query_map(values, from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<ApiToken> {
+    Ok(ApiToken {
+        id: row.get(0)?,
+        user_id: row.get(1)?,
+        service_id: row.get(2)?,
+        client_id: row.get(3)?,
+        client_description: row.get(4)?,
+        session_id: row.get(5)?,
+        created: column_time(row.get(6)?),
+        expires_at: column_time(row.get(7)?),
+        last_activity: column_time(row.get(8)?),
+        note: row.get::<_, Option<String>>(9)?.unwrap_or_default(),
+        scopes: column_list(row.get(10)?),
+    })
+}
