@@ -1,1 +1,86 @@
-fn main() {}
+//! hubd, the daemon: JupyterHub's protocols as a native Unix service.
+//!
+//! This crate reads the configuration, opens ports and files, and joins the hub to the proxy; everything that can be
+//! tested below it is below it. Start reading at [`run`].
+
+mod app;
+mod certificate;
+mod cli;
+mod config;
+mod listen;
+mod logging;
+mod privileges;
+mod run;
+mod secrets;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use zeroize::Zeroizing;
+
+use cli::{Command, CommandLine};
+use run::Environment;
+
+fn main() -> ExitCode {
+    let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    let command_line = match CommandLine::read(arguments) {
+        Ok(command_line) => command_line,
+        Err(error) => error.exit(),
+    };
+    let environment = Environment {
+        cookie_secret: std::env::var(secrets::COOKIE_SECRET_VARIABLE).ok().map(Zeroizing::new),
+        journal_stream: std::env::var("JOURNAL_STREAM").ok(),
+    };
+    match act(&command_line, &environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hubd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<()> {
+    if command_line.help_all {
+        print!("{}", config::generate::all_options());
+        return Ok(());
+    }
+    if command_line.generate_config {
+        return generate(command_line.config.as_deref(), command_line.yes);
+    }
+    if command_line.show_config || command_line.command == Some(Command::Check) {
+        return check(command_line, environment);
+    }
+    run::run(command_line, environment)
+}
+
+fn check(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<()> {
+    let (values, plan) = run::configured(command_line, environment)?;
+    if command_line.show_config {
+        print!("{}", config::generate::shown(&values));
+        return Ok(());
+    }
+    for warning in &values.warnings {
+        eprintln!("warning: {warning}");
+    }
+    for file in &values.files {
+        println!("read {}", file.display());
+    }
+    println!("The configuration is good: hubd would run at {}", plan.public_url);
+    Ok(())
+}
+
+fn generate(file: Option<&Path>, replace: bool) -> anyhow::Result<()> {
+    let text = config::generate::default_file();
+    let Some(file) = file else {
+        print!("{text}");
+        return Ok(());
+    };
+    if file.exists() && !replace {
+        bail!("{} exists already\n    cure: name another file, or replace it with -y", file.display());
+    }
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    println!("Writing default config to: {}", file.display());
+    Ok(())
+}

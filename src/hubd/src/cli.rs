@@ -1,0 +1,244 @@
+//! The command line: JupyterHub's flags, and `--Class.trait=value` for every option.
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{Argument, options};
+
+/// hubd's version and that of the protocols it speaks.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (speaks JupyterHub 6.1.1)");
+
+/// Gives every person on this server a notebook server of their own, in the browser.
+#[derive(Debug, Parser)]
+#[command(name = "hubd", version = VERSION, max_term_width = 100)]
+#[command(after_help = "Every option can be set here as --Class.option=value, for instance \
+    --Spawner.default_url=/lab; hubd --help-all lists them. The command line wins over the files.\n\n\
+    hubd runs as an ordinary user, never as root; hubd-helper beside it logs people in and starts their \
+    servers. See hubd(8) and hubd.toml(5).\n\n\
+    Exit status: 0 after SIGTERM, SIGINT or a command that succeeded; 1 if the configuration is wrong or the \
+    start fails; 2 if the command line is wrong.")]
+pub struct CommandLine {
+    /// What to do instead of running
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Configuration file; conf.d/*.toml beside it is read too [default: /etc/jupyterhub/hubd.toml]
+    #[arg(short = 'f', long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// Public address [JupyterHub.ip]
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<String>,
+
+    /// Public port [JupyterHub.port]
+    #[arg(long)]
+    port: Option<String>,
+
+    /// Public address as http://ADDRESS:PORT/PREFIX [JupyterHub.bind_url]
+    #[arg(long)]
+    url: Option<String>,
+
+    /// Prefix of every URL [JupyterHub.base_url]
+    #[arg(long, value_name = "PREFIX")]
+    base_url: Option<String>,
+
+    /// File with the TLS key [JupyterHub.ssl_key]
+    #[arg(long, value_name = "FILE")]
+    ssl_key: Option<String>,
+
+    /// File with the TLS certificate [JupyterHub.ssl_cert]
+    #[arg(long, value_name = "FILE")]
+    ssl_cert: Option<String>,
+
+    /// Make and use a self-signed certificate [JupyterHub.self_signed]
+    #[arg(long)]
+    self_signed: bool,
+
+    /// Database, sqlite:///FILE [JupyterHub.db_url]
+    #[arg(long, value_name = "URL")]
+    db: Option<String>,
+
+    /// File for the process id [JupyterHub.pid_file]
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<String>,
+
+    /// DEBUG, INFO, WARN or ERROR [JupyterHub.log_level]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+
+    /// The same as --log-level=DEBUG
+    #[arg(long)]
+    debug: bool,
+
+    /// Write the default configuration to the file named with -f, or to standard output
+    #[arg(long)]
+    pub generate_config: bool,
+
+    /// Answer yes: --generate-config replaces an existing file
+    #[arg(short = 'y')]
+    pub yes: bool,
+
+    /// Print every option that is set, with its place
+    #[arg(long)]
+    pub show_config: bool,
+
+    /// Print every option with its default and meaning
+    #[arg(long)]
+    pub help_all: bool,
+
+    /// Deprecated: does nothing
+    #[arg(long, hide = true)]
+    pub no_ssl: bool,
+
+    /// `--Class.option=value`, taken out before clap sees the rest
+    #[arg(skip)]
+    classes: Vec<Argument>,
+}
+
+/// What to do instead of running.
+#[derive(Debug, Subcommand, PartialEq, Eq)]
+pub enum Command {
+    /// Check the configuration, say what is wrong, and end
+    Check,
+}
+
+impl CommandLine {
+    /// Reads the arguments, the program's name first. Help, version and mistakes come as clap's error.
+    pub fn read(arguments: impl Iterator<Item = String>) -> Result<Self, clap::Error> {
+        let (classes, rest) = split(arguments)?;
+        let mut command_line = Self::try_parse_from(rest)?;
+        command_line.classes = classes;
+        Ok(command_line)
+    }
+
+    /// What the command line sets, flags first.
+    pub fn arguments(&self) -> Vec<Argument> {
+        let flags = [
+            ("ip", self.ip.clone()),
+            ("port", self.port.clone()),
+            ("bind_url", self.url.clone()),
+            ("base_url", self.base_url.clone()),
+            ("ssl_key", self.ssl_key.clone()),
+            ("ssl_cert", self.ssl_cert.clone()),
+            ("self_signed", self.self_signed.then(|| "true".to_owned())),
+            ("db_url", self.db.clone()),
+            ("pid_file", self.pid_file.clone()),
+            ("log_level", self.log_level.clone()),
+            ("log_level", self.debug.then(|| "DEBUG".to_owned())),
+        ];
+        let flags = flags.into_iter().filter_map(|(key, text)| {
+            Some(Argument { class: "JupyterHub".into(), key: key.into(), text: text? })
+        });
+        flags.chain(self.classes.iter().cloned()).collect()
+    }
+}
+
+/// Takes `--Class.option=value`, `--Class.option value` and `--Class.flag` out of the arguments.
+fn split(arguments: impl Iterator<Item = String>) -> Result<(Vec<Argument>, Vec<String>), clap::Error> {
+    let (mut classes, mut rest) = (Vec::new(), Vec::new());
+    let mut arguments = arguments.peekable();
+    while let Some(argument) = arguments.next() {
+        let Some((class, key)) = class_and_key(&argument) else {
+            rest.push(argument);
+            continue;
+        };
+        let (key, text) = match key.split_once('=') {
+            Some((key, text)) => (key.to_owned(), text.to_owned()),
+            None if is_flag(&class, &key) && !arguments.peek().is_some_and(|next| is_truth(next)) => {
+                (key, "true".to_owned())
+            }
+            None => match arguments.next_if(|next| !next.starts_with("--")) {
+                Some(text) => (key, text),
+                None => {
+                    let text = format!("--{class}.{key} needs a value: --{class}.{key}=VALUE\n");
+                    return Err(CommandLine::command().error(clap::error::ErrorKind::InvalidValue, text));
+                }
+            },
+        };
+        classes.push(Argument { class, key, text });
+    }
+    Ok((classes, rest))
+}
+
+fn class_and_key(argument: &str) -> Option<(String, String)> {
+    let name =
+        argument.strip_prefix("--").filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))?;
+    let (class, key) = name.split_once('.')?;
+    (!class.contains('=')).then(|| (class.to_owned(), key.to_owned()))
+}
+
+fn is_flag(class: &str, key: &str) -> bool {
+    options::find(class, key).is_some_and(|option| option.kind == crate::config::value::Kind::Bool)
+}
+
+fn is_truth(text: &str) -> bool {
+    ["true", "false", "1", "0"].contains(&text.to_ascii_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<CommandLine, clap::Error> {
+        CommandLine::read(std::iter::once("hubd").chain(arguments.iter().copied()).map(str::to_owned))
+    }
+
+    fn set(arguments: &[&str]) -> Vec<String> {
+        let command_line = read(arguments).unwrap();
+        let arguments = command_line.arguments();
+        arguments.iter().map(|a| format!("{}.{}={}", a.class, a.key, a.text)).collect()
+    }
+
+    #[test]
+    fn jupyterhubs_flags_set_its_options() {
+        assert_eq!(
+            set(&["--ip", "::1", "--port=9000", "--debug", "--db=sqlite:///x", "-y", "--no-ssl"]),
+            [
+                "JupyterHub.ip=::1",
+                "JupyterHub.port=9000",
+                "JupyterHub.db_url=sqlite:///x",
+                "JupyterHub.log_level=DEBUG"
+            ]
+        );
+    }
+
+    #[test]
+    fn every_option_can_be_given_by_class() {
+        assert_eq!(
+            set(&[
+                "--Spawner.args=-x",
+                "--Spawner.debug",
+                "--Spawner.default_url",
+                "/lab",
+                "--Spawner.debug",
+                "false"
+            ]),
+            ["Spawner.args=-x", "Spawner.debug=true", "Spawner.default_url=/lab", "Spawner.debug=false"]
+        );
+        assert_eq!(
+            set(&["--Spawner.environment=A=b=c", "--ip=1"]),
+            ["JupyterHub.ip=1", "Spawner.environment=A=b=c"]
+        );
+    }
+
+    #[test]
+    fn mistakes_on_the_command_line_are_refused() {
+        assert!(read(&["--prot=1"]).unwrap_err().to_string().contains("--port"));
+        assert!(read(&["--Spawner.default_url"]).unwrap_err().to_string().contains("needs a value"));
+        assert!(read(&["extra"]).is_err());
+    }
+
+    #[test]
+    fn the_version_names_both_programs() {
+        let text = read(&["--version"]).unwrap_err().to_string();
+        assert!(text.starts_with("hubd 0.") && text.contains("JupyterHub 6.1.1"), "{text}");
+        assert_eq!(hubd_hub::hub::JUPYTERHUB_VERSION, "6.1.1");
+    }
+
+    #[test]
+    fn check_takes_the_file_before_or_after() {
+        assert_eq!(read(&["check", "-f", "x"]).unwrap().config, Some("x".into()));
+        assert_eq!(read(&["-f", "x", "check"]).unwrap().command, Some(Command::Check));
+    }
+}

@@ -1,0 +1,207 @@
+//! Reading hubd.toml and conf.d/*.toml: every assignment with its file, line and column.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::problem::{Origin, Problem};
+
+/// Largest configuration file, in bytes: a thousand times a usual one.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Most messages about the syntax of one file: the later ones are mostly consequences of the first.
+const SYNTAX_PROBLEMS_MAX: usize = 3;
+
+/// One `key = value` in a `[Class]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    /// The table.
+    pub class: String,
+    /// The key.
+    pub key: String,
+    /// The value as TOML.
+    pub value: toml::Value,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// The files to read for a main file, in order: the file itself, then `conf.d/*.toml` beside it by name.
+pub fn files(main: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let directory = main.parent().unwrap_or(Path::new("")).join("conf.d");
+    let mut extra = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            return Err(std::io::Error::new(error.kind(), format!("{}: {error}", directory.display())));
+        }
+    };
+    extra.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    extra.sort();
+    let mut files = vec![main.to_path_buf()];
+    files.append(&mut extra);
+    Ok(files)
+}
+
+/// Reads a file into assignments; problems are added to `problems`.
+pub fn read(path: &Path, problems: &mut Vec<Problem>) -> Vec<Assignment> {
+    let whole = Origin::WholeFile(path.to_path_buf());
+    let text = match read_text(path) {
+        Ok(text) => text,
+        Err(error) => {
+            problems.push(Problem::new(&whole, format!("cannot be read: {error}"), read_cure(&error)));
+            return Vec::new();
+        }
+    };
+    if path.extension().is_some_and(|extension| extension == "py") {
+        let cure =
+            "write the options as TOML: c.JupyterHub.port = 8000 becomes port = 8000 below [JupyterHub]";
+        problems.push(Problem::new(&whole, "is a Python file, and hubd runs no Python", cure));
+        return Vec::new();
+    }
+    parse(path, &text, problems)
+}
+
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(std::io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(text)
+}
+
+fn read_cure(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "let the daemon's user read it: chgrp hubd FILE; chmod 640 FILE"
+        }
+        std::io::ErrorKind::InvalidData => "save it as UTF-8",
+        _ => "check the name",
+    }
+}
+
+fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Vec<Assignment> {
+    let at = |offset: usize| {
+        let before = text.get(..offset).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let column = before.get(line_start..).unwrap_or("").chars().count() + 1;
+        Origin::File(path.to_path_buf(), before.matches('\n').count() + 1, column)
+    };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        for error in errors.iter().take(SYNTAX_PROBLEMS_MAX) {
+            let origin = error.span().map_or(Origin::WholeFile(path.to_path_buf()), |span| at(span.start));
+            let cure =
+                "finish this line: a text needs both quotes, a list ends with ], a table name stands in [ ]";
+            problems.push(Problem::new(&origin, format!("not valid TOML: {}", error.message().trim()), cure));
+        }
+        return Vec::new();
+    }
+    let mut assignments = Vec::new();
+    for (class, content) in table.get_ref() {
+        let DeValue::Table(keys) = content.get_ref() else {
+            problems.push(outside(&at(class.span().start), class.get_ref()));
+            continue;
+        };
+        if class.get_ref() == "c" {
+            let cure = "leave out the c.: [JupyterHub] on a line of its own, then port = 8000";
+            problems.push(Problem::new(&at(class.span().start), "this is how Python writes it", cure));
+            continue;
+        }
+        for (key, value) in keys {
+            assignments.push(Assignment {
+                class: class.get_ref().to_string(),
+                key: key.get_ref().to_string(),
+                value: owned(value.get_ref()),
+                origin: at(key.span().start),
+            });
+        }
+    }
+    // Tables come sorted by name; problems should come as they stand in the file.
+    assignments.sort_by(|a, b| a.origin.cmp(&b.origin));
+    assignments
+}
+
+fn outside(origin: &Origin, key: &str) -> Problem {
+    let class = super::options::OPTIONS.iter().find(|option| option.key == key).map(|option| option.class);
+    let cure = format!("write it below a line [{}]", class.unwrap_or("CLASS"));
+    Problem::new(origin, format!("{key} stands outside of a table"), cure)
+}
+
+/// The same value without positions.
+fn owned(value: &DeValue<'_>) -> toml::Value {
+    match value {
+        DeValue::String(text) => toml::Value::String(text.to_string()),
+        DeValue::Integer(number) => i64::from_str_radix(&number.as_str().replace('_', ""), number.radix())
+            .map_or_else(|_| toml::Value::String(number.as_str().to_owned()), toml::Value::Integer),
+        DeValue::Float(number) => number
+            .as_str()
+            .replace('_', "")
+            .parse()
+            .map_or_else(|_| toml::Value::String(number.as_str().to_owned()), toml::Value::Float),
+        DeValue::Boolean(yes) => toml::Value::Boolean(*yes),
+        DeValue::Datetime(date) => toml::Value::Datetime(*date),
+        DeValue::Array(items) => toml::Value::Array(items.iter().map(|item| owned(item.get_ref())).collect()),
+        DeValue::Table(table) => toml::Value::Table(
+            table.iter().map(|(key, value)| (key.get_ref().to_string(), owned(value.get_ref()))).collect(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems_of(text: &str) -> Vec<String> {
+        let mut problems = Vec::new();
+        parse(Path::new("hubd.toml"), text, &mut problems);
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_assignment_knows_its_line_and_column() {
+        let mut problems = Vec::new();
+        let text = "# a comment\n[JupyterHub]\nport = 8_000\n  ip = \"::1\"\n";
+        let assignments = parse(Path::new("hubd.toml"), text, &mut problems);
+        assert_eq!(problems, []);
+        assert_eq!(assignments[0].value, toml::Value::Integer(8000));
+        assert_eq!(assignments[0].origin.to_string(), "hubd.toml:3:1");
+        assert_eq!(assignments[1].origin.to_string(), "hubd.toml:4:3");
+    }
+
+    #[test]
+    fn half_written_toml_names_line_and_cure() {
+        let problems = problems_of("[JupyterHub]\nport = 8000\nip = \"127.0.0.1\n");
+        assert!(problems[0].starts_with("hubd.toml:3:"), "{problems:?}");
+        assert!(problems[0].contains("not valid TOML"));
+        assert!(problems[0].contains("cure: finish this line"));
+        assert!(problems_of("[JupyterHub\nport = 8000\n")[0].starts_with("hubd.toml:1:"));
+    }
+
+    #[test]
+    fn an_option_outside_of_a_table_is_told_where_it_belongs() {
+        let problem = problems_of("port = 8000\n").remove(0);
+        assert!(problem.contains("hubd.toml:1:1: port stands outside"));
+        assert!(problem.contains("[JupyterHub]"));
+    }
+
+    #[test]
+    fn a_line_of_python_is_recognised() {
+        assert!(problems_of("c.JupyterHub.port = 8000\n")[0].contains("leave out the c."));
+    }
+
+    #[test]
+    fn a_missing_unreadable_or_python_file_is_a_problem() {
+        let mut problems = Vec::new();
+        assert_eq!(read(Path::new("/nonexistent/hubd.toml"), &mut problems), []);
+        assert!(problems[0].to_string().contains("/nonexistent/hubd.toml: cannot be read"));
+        let directory = tempfile::tempdir().unwrap();
+        let python = directory.path().join("jupyterhub_config.py");
+        std::fs::write(&python, "c.JupyterHub.port = 8000").unwrap();
+        read(&python, &mut problems);
+        assert!(problems[1].text.contains("Python"));
+        std::fs::write(&python, [0xff, 0xfe]).unwrap();
+        read(&python, &mut problems);
+        assert!(problems[2].cure.contains("UTF-8"));
+    }
+}

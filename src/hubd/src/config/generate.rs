@@ -1,0 +1,123 @@
+//! Texts made from the table of options: the default configuration and the list of all options.
+
+use std::fmt::Write;
+
+use super::Values;
+use super::options::{OPTIONS, Opt};
+
+/// Width of wrapped text, in characters.
+const WIDTH: usize = 96;
+/// Options that are secrets: their values are not shown.
+const SECRETS: &[&str] = &["cookie_secret", "password"];
+
+/// A hubd.toml in which every option stands commented out with its default.
+pub fn default_file() -> String {
+    let mut text = String::from(
+        "# Configuration of hubd, see hubd.toml(5). A table is a class of JupyterHub, a key is its option.\n\
+         # Files in conf.d/ beside this one are read after it, then the command line.\n",
+    );
+    let mut class = "";
+    for option in OPTIONS {
+        if option.class != class {
+            class = option.class;
+            writeln!(text, "\n[{class}]").ok();
+        }
+        text.push('\n');
+        for line in wrap(option.help) {
+            writeln!(text, "# {line}").ok();
+        }
+        match option.default {
+            "" => writeln!(text, "# {} = …", option.key).ok(),
+            default => writeln!(text, "# {} = {default}", option.key).ok(),
+        };
+    }
+    text
+}
+
+/// All options for `--help-all`.
+pub fn all_options() -> String {
+    let mut text = String::new();
+    for option in OPTIONS {
+        writeln!(text, "--{}.{}={}", option.class, option.key, wanted(option)).ok();
+        for line in wrap(option.help) {
+            writeln!(text, "    {line}").ok();
+        }
+        if !option.default.is_empty() {
+            writeln!(text, "    Default: {}", option.default).ok();
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Every option that is set, with its place; secrets are hidden.
+pub fn shown(values: &Values) -> String {
+    let mut text = String::new();
+    for ((class, key), (value, origin)) in &values.set {
+        if SECRETS.contains(key) {
+            writeln!(text, "{class}.{key} = (hidden)  # {origin}").ok();
+        } else {
+            writeln!(text, "{class}.{key} = {}  # {origin}", value.shown()).ok();
+        }
+    }
+    text
+}
+
+fn wanted(option: &Opt) -> String {
+    format!("<{}>", option.kind.wanted())
+}
+
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.chars().count() < WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_file_is_toml_with_every_option() {
+        let text = default_file();
+        text.parse::<toml::Table>().unwrap();
+        let uncommented: String = text
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(rest) if rest.contains(" = ") && !rest.contains('…') => rest,
+                _ if line.starts_with('#') => "",
+                _ => line,
+            })
+            .fold(String::new(), |all, line| all + line + "\n");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hubd.toml");
+        std::fs::write(&path, uncommented).unwrap();
+        let mut problems = Vec::new();
+        let values = super::super::load(Some(&path), &[], &mut problems);
+        assert_eq!(problems, []);
+        assert_eq!(values.set.len(), OPTIONS.iter().filter(|option| !option.default.is_empty()).count());
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let argument = super::super::Argument {
+            class: "DummyAuthenticator".into(),
+            key: "password".into(),
+            text: "hunter2".into(),
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hubd.toml");
+        std::fs::write(&path, "[JupyterHub]\nport = 1\n").unwrap();
+        let values = super::super::load(Some(&path), &[argument], &mut Vec::new());
+        let text = shown(&values);
+        assert!(text.contains("JupyterHub.port = 1  #") && !text.contains("hunter2"), "{text}");
+    }
+}

@@ -1,0 +1,174 @@
+//! The table of options that hubd obeys: parser, `--help-all`, `--generate-config` and hubd.toml(5) come from it.
+
+use super::value::Kind;
+
+/// One option.
+#[derive(Debug, PartialEq)]
+pub struct Opt {
+    /// JupyterHub's class, a table in hubd.toml.
+    pub class: &'static str,
+    /// The trait, a key in that table.
+    pub key: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// The default, as TOML; empty for an option that has none.
+    pub default: &'static str,
+    /// One or two sentences.
+    pub help: &'static str,
+}
+
+/// Longest time that a person may configure, in seconds: a day.
+const DAY_SECONDS: i64 = 86_400;
+/// Ports.
+const PORT: Kind = Kind::Integer(0, 65535);
+/// Names and numbers that JupyterHub takes for `log_level`.
+const LEVELS: Kind = Kind::Choice(&[
+    "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "0", "10", "20", "30", "40", "50",
+]);
+
+const fn opt(
+    class: &'static str,
+    key: &'static str,
+    kind: Kind,
+    default: &'static str,
+    help: &'static str,
+) -> Opt {
+    Opt { class, key, kind, default, help }
+}
+
+/// Every option that this version obeys, by class.
+#[rustfmt::skip]
+pub const OPTIONS: &[Opt] = &[
+    // Where it listens.
+    opt("JupyterHub", "bind_url", Kind::Text, "\"http://:8000\"", "The public address, http://ADDRESS:PORT/PREFIX. With ssl_cert it is https, whatever is written here."),
+    opt("JupyterHub", "ip", Kind::Text, "\"\"", "The public address alone; empty is all of them, IPv4 and IPv6."),
+    opt("JupyterHub", "port", PORT, "8000", "The public port alone."),
+    opt("JupyterHub", "base_url", Kind::Text, "\"/\"", "The prefix of every URL."),
+    opt("JupyterHub", "public_url", Kind::Text, "\"\"", "The URL that people use, with its prefix, when a front proxy makes it another one than bind_url."),
+    opt("JupyterHub", "trusted_proxies", Kind::List, "[]", "Addresses of front proxies whose X-Forwarded-For, -Proto and -Host are believed. From all others they are dropped."),
+    opt("JupyterHub", "hub_bind_url", Kind::Text, "\"\"", "The inner address, where user servers reach the hub, as http://ADDRESS:PORT; instead of hub_ip and hub_port."),
+    opt("JupyterHub", "hub_ip", Kind::Text, "\"127.0.0.1\"", "The inner address alone."),
+    opt("JupyterHub", "hub_port", PORT, "8081", "The inner port alone."),
+    opt("JupyterHub", "hub_connect_url", Kind::Text, "\"\"", "What user servers are told instead of the inner address."),
+    opt("JupyterHub", "hub_connect_ip", Kind::Text, "\"\"", "The same, the address alone."),
+    // TLS and secrets.
+    opt("JupyterHub", "ssl_cert", Kind::Text, "\"\"", "File with the certificate and its chain, PEM. With it the public side speaks TLS."),
+    opt("JupyterHub", "ssl_key", Kind::Text, "\"\"", "File with the certificate's key, PEM; may be the same file."),
+    opt("JupyterHub", "self_signed", Kind::Bool, "false", "Make a self-signed certificate in the working directory if ssl_cert and ssl_key are not set, and use it. Browsers warn about it."),
+    opt("JupyterHub", "cookie_secret", Kind::Text, "\"\"", "The key that signs cookies, in hex. Better in cookie_secret_file."),
+    opt("JupyterHub", "cookie_secret_file", Kind::Text, "\"jupyterhub_cookie_secret\"", "File with that key; made with mode 0600 at the first start."),
+    opt("JupyterHub", "cookie_max_age_days", Kind::Number(0.0), "14", "How long a login holds, in days."),
+    // Data.
+    opt("JupyterHub", "db_url", Kind::Text, "\"sqlite:///jupyterhub.sqlite\"", "The SQLite database: sqlite:///RELATIVE, sqlite:////ABSOLUTE, or a file name."),
+    opt("JupyterHub", "pid_file", Kind::Text, "\"\"", "File for the process id; removed at the end."),
+    // Who and what.
+    opt("JupyterHub", "authenticator_class", Kind::Choice(&["pam", "default", "jupyterhub.auth.PAMAuthenticator", "dummy", "jupyterhub.auth.DummyAuthenticator", "jupyterhub.dummy"]), "\"pam\"", "pam: accounts of this machine, checked by hubd-helper. dummy: any name, for trials only."),
+    opt("JupyterHub", "spawner_class", Kind::Choice(&["local", "default", "localprocess", "jupyterhub.spawner.LocalProcessSpawner", "simple", "jupyterhub.spawner.SimpleLocalProcessSpawner"]), "\"local\"", "local: a server runs as its user. simple: all run as the helper's own user, for trials only."),
+    opt("JupyterHub", "helper_socket", Kind::Text, "\"/run/hubd/helper.sock\"", "The socket of hubd-helper; its sessions directory lies beside it."),
+    opt("JupyterHub", "admin_access", Kind::Bool, "false", "Let admins into everybody's server. Deprecated in JupyterHub."),
+    opt("JupyterHub", "allow_named_servers", Kind::Bool, "false", "Let people have more than one server."),
+    opt("JupyterHub", "named_server_limit_per_user", Kind::Integer(0, 10_000), "0", "How many named servers each person may have; 0 is no limit."),
+    opt("JupyterHub", "shutdown_on_logout", Kind::Bool, "false", "Stop a person's servers when they log out."),
+    opt("JupyterHub", "cleanup_servers", Kind::Bool, "false", "Stop all servers when hubd ends. JupyterHub's default is true; servers here survive a restart."),
+    opt("JupyterHub", "tornado_settings", Kind::Table, "{}", "Of JupyterHub's web settings: slow_spawn_timeout and slow_stop_timeout, in seconds."),
+    // What people see.
+    opt("JupyterHub", "default_url", Kind::Text, "\"\"", "Where people go after login, instead of to their server."),
+    opt("JupyterHub", "redirect_to_server", Kind::Bool, "true", "After login go to the own server, not to the home page."),
+    opt("JupyterHub", "template_vars", Kind::Table, "{}", "Variables for the pages' templates."),
+    // Logging.
+    opt("JupyterHub", "log_level", LEVELS, "\"INFO\"", "How much is logged."),
+    opt("JupyterHub", "log_to", Kind::Choice(&["auto", "stderr", "json", "journal", "syslog"]), "\"auto\"", "Where to: auto is the journal under systemd, syslog without a standard error, else standard error. json is JSON lines on standard error."),
+    // Who may log in.
+    opt("Authenticator", "admin_users", Kind::List, "[]", "Admins of the hub."),
+    opt("Authenticator", "allowed_users", Kind::List, "[]", "Who may log in; empty is everybody with an account, unless allow_all is false."),
+    opt("Authenticator", "blocked_users", Kind::List, "[]", "Who may not, whatever else is said."),
+    opt("Authenticator", "allow_all", Kind::Bool, "", "Everybody who can authenticate may log in. Default: true if allowed_users is empty."),
+    opt("Authenticator", "allow_existing_users", Kind::Bool, "", "Everybody in the database may log in. Default: true if allowed_users is not empty."),
+    opt("DummyAuthenticator", "password", Kind::Text, "\"\"", "The password for everybody; empty accepts any."),
+    // How servers start.
+    opt("Spawner", "profile", Kind::Text, "\"default\"", "The [profile.NAME] of helper.toml(5) that names the program to run."),
+    opt("Spawner", "socket", Kind::Choice(&["unix", "tcp"]), "\"unix\"", "What user servers listen on: a Unix socket, or a port of 127.0.0.1."),
+    opt("Spawner", "args", Kind::List, "[]", "Arguments after those of the profile; helper.toml(5) has to allow them."),
+    opt("Spawner", "environment", Kind::TextTable, "{}", "Environment variables of user servers; helper.toml(5) has to allow them."),
+    opt("Spawner", "default_url", Kind::Text, "\"\"", "Where a server opens, for instance /lab; {username} is replaced."),
+    opt("Spawner", "notebook_dir", Kind::Text, "\"\"", "The directory that a server shows, for instance ~/notebooks; {username} is replaced."),
+    opt("Spawner", "start_timeout", Kind::Integer(1, DAY_SECONDS), "60", "Seconds for a server's process to start."),
+    opt("Spawner", "http_timeout", Kind::Integer(1, DAY_SECONDS), "30", "Seconds for a started server to answer."),
+    opt("Spawner", "debug", Kind::Bool, "false", "Let servers log more."),
+    opt("Spawner", "disable_user_config", Kind::Bool, "false", "Let servers ignore the configuration in people's homes."),
+];
+
+/// A name that is understood as another one.
+pub struct OldName {
+    /// Old class.
+    pub class: &'static str,
+    /// Old key.
+    pub key: &'static str,
+    /// The class now.
+    pub new_class: &'static str,
+    /// The key now.
+    pub new_key: &'static str,
+}
+
+/// Old names that still work; each use is a warning that names the new one.
+pub const OLD_NAMES: &[OldName] = &[
+    OldName {
+        class: "Authenticator",
+        key: "whitelist",
+        new_class: "Authenticator",
+        new_key: "allowed_users",
+    },
+    OldName { class: "JupyterHub", key: "admin_users", new_class: "Authenticator", new_key: "admin_users" },
+    OldName {
+        class: "JupyterHub",
+        key: "trusted_downstream_ips",
+        new_class: "JupyterHub",
+        new_key: "trusted_proxies",
+    },
+    OldName { class: "Application", key: "log_level", new_class: "JupyterHub", new_key: "log_level" },
+];
+
+/// The class above, whose options this one has too.
+pub fn parent(class: &str) -> Option<&'static str> {
+    match class {
+        "SimpleLocalProcessSpawner" => Some("LocalProcessSpawner"),
+        "LocalProcessSpawner" => Some("Spawner"),
+        "PAMAuthenticator" => Some("LocalAuthenticator"),
+        "LocalAuthenticator" | "DummyAuthenticator" => Some("Authenticator"),
+        _ => None,
+    }
+}
+
+/// The option of a class or of one above it.
+pub fn find(class: &str, key: &str) -> Option<&'static Opt> {
+    let own = OPTIONS.iter().find(|option| option.class == class && option.key == key);
+    own.or_else(|| find(parent(class)?, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_of_its_kind() {
+        for option in OPTIONS.iter().filter(|option| !option.default.is_empty()) {
+            let table: toml::Table = format!("v = {}", option.default).parse().unwrap();
+            assert!(option.kind.from_toml(&table["v"]).is_ok(), "{}.{}", option.class, option.key);
+        }
+    }
+
+    #[test]
+    fn a_class_has_the_options_of_the_classes_above_it() {
+        assert_eq!(find("SimpleLocalProcessSpawner", "args").unwrap().class, "Spawner");
+        assert_eq!(find("DummyAuthenticator", "password").unwrap().class, "DummyAuthenticator");
+        assert!(find("PAMAuthenticator", "password").is_none());
+    }
+
+    #[test]
+    fn old_names_lead_to_options_that_exist() {
+        for old in OLD_NAMES {
+            assert!(find(old.new_class, old.new_key).is_some(), "{}.{}", old.class, old.key);
+            assert!(find(old.class, old.key).is_none() || old.class == "Application", "{}", old.key);
+        }
+    }
+}

@@ -1,0 +1,507 @@
+//! What a checked configuration means: the value that the rest of the program works with.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hubd_hub::Settings;
+use hubd_hub::settings::{AuthenticatorKind, AuthenticatorSettings, SocketKind, SpawnerSettings};
+use hubd_proto::{ProfileName, Secret, UserName};
+use tracing::level_filters::LevelFilter;
+use zeroize::Zeroizing;
+
+use super::Values;
+use super::address::{self, BindUrl};
+use super::problem::{Origin, Problem};
+use crate::logging::Destination;
+use crate::secrets::CookieSecret;
+
+/// Class chains, most specific first.
+const HUB: &[&str] = &["JupyterHub"];
+const PAM: &[&str] = &["PAMAuthenticator", "LocalAuthenticator", "Authenticator"];
+const DUMMY: &[&str] = &["DummyAuthenticator", "Authenticator"];
+const LOCAL: &[&str] = &["LocalProcessSpawner", "Spawner"];
+const SIMPLE: &[&str] = &["SimpleLocalProcessSpawner", "LocalProcessSpawner", "Spawner"];
+/// Longest wait that `tornado_settings` may ask for, in seconds: a day.
+const SLOW_SECONDS_MAX: f64 = 86_400.0;
+
+/// Where the certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsPlan {
+    /// No TLS: a front proxy does it, or nobody.
+    Plain,
+    /// These files; they may be one.
+    Files {
+        /// Certificate and chain.
+        certificate: PathBuf,
+        /// Key.
+        key: PathBuf,
+    },
+    /// A certificate of hubd's own, in the working directory.
+    SelfSigned,
+}
+
+/// Where and how hubd runs.
+pub struct Plan {
+    /// Addresses to try for the public side, in order.
+    pub public: Vec<SocketAddr>,
+    /// The URL for the log and for people: `http://127.0.0.1:8000/`.
+    pub public_url: String,
+    /// Addresses to try for the inner side, in order.
+    pub inner: Vec<SocketAddr>,
+    /// TLS on the public side.
+    pub tls: TlsPlan,
+    /// Front proxies that are believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// The database file.
+    pub database: PathBuf,
+    /// Where the cookie secret is.
+    pub cookie_secret: CookieSecret,
+    /// File for the process id.
+    pub pid_file: Option<PathBuf>,
+    /// The helper's socket.
+    pub helper_socket: PathBuf,
+    /// Whether all servers are stopped at the end.
+    pub cleanup_servers: bool,
+    /// Whether all servers run as the helper's own user.
+    pub simple_spawner: bool,
+    /// How much is logged.
+    pub log_level: LevelFilter,
+    /// Where to.
+    pub log_to: Destination,
+    /// What the hub has to know; its cookie secret is still empty.
+    pub settings: Settings,
+}
+
+/// Works out what the values mean. `cookie_secret_variable` is `JPY_COOKIE_SECRET`, if set.
+pub fn plan(
+    values: &mut Values,
+    cookie_secret_variable: Option<Zeroizing<String>>,
+    problems: &mut Vec<Problem>,
+) -> Plan {
+    let public = public_side(values, problems);
+    let inner = inner_side(values, problems);
+    let tls = tls_plan(values, problems);
+    let scheme = if tls == TlsPlan::Plain { "http" } else { "https" };
+    let host = if public.host.is_empty() { String::new() } else { address::in_url(&public.host) };
+    let simple_spawner = spawner_is_simple(values);
+    Plan {
+        public_url: format!("{scheme}://{host}:{}{}", public.port, public.prefix),
+        public: resolve(values, &public, &["bind_url", "ip"], problems),
+        inner: resolve(values, &inner, &["hub_bind_url", "hub_ip"], problems),
+        tls,
+        trusted_proxies: trusted_proxies(values, problems),
+        database: database(values, problems),
+        cookie_secret: cookie_secret(values, cookie_secret_variable, problems),
+        pid_file: Some(values.text(HUB, "pid_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
+        helper_socket: values.text(HUB, "helper_socket").into(),
+        cleanup_servers: values.yes(HUB, "cleanup_servers"),
+        simple_spawner,
+        log_level: log_level(&values.text(HUB, "log_level")),
+        log_to: Destination::named(&values.text(HUB, "log_to")),
+        settings: settings(values, &public, &inner, problems),
+    }
+}
+
+fn public_side(values: &mut Values, problems: &mut Vec<Problem>) -> BindUrl {
+    let mut url = bind_url(values, "bind_url", problems);
+    if values.is_set(HUB, "bind_url") && ["ip", "port", "base_url"].iter().any(|key| values.is_set(HUB, key))
+    {
+        let origin = values.origin(HUB, "bind_url");
+        let text = "both bind_url and ip, port or base_url are set; the latter win";
+        values.warnings.push(Problem::new(&origin, text, "use just one or the other"));
+    }
+    if values.is_set(HUB, "ip") {
+        url.host = values.text(HUB, "ip");
+    }
+    if values.is_set(HUB, "port") {
+        url.port = port(values, "port");
+    }
+    if values.is_set(HUB, "base_url") {
+        url.prefix = address::prefix(&values.text(HUB, "base_url"));
+    }
+    url
+}
+
+fn inner_side(values: &Values, problems: &mut Vec<Problem>) -> BindUrl {
+    if values.is_set(HUB, "hub_bind_url") && !values.text(HUB, "hub_bind_url").is_empty() {
+        let url = bind_url(values, "hub_bind_url", problems);
+        if url.https {
+            let origin = values.origin(HUB, "hub_bind_url");
+            let text = "JupyterHub.hub_bind_url: the inner side has no TLS in this version";
+            problems.push(Problem::new(&origin, text, "write http:// and an address of this machine"));
+        }
+        return url;
+    }
+    BindUrl {
+        https: false,
+        host: values.text(HUB, "hub_ip"),
+        port: port(values, "hub_port"),
+        prefix: "/".to_owned(),
+    }
+}
+
+fn bind_url(values: &Values, key: &str, problems: &mut Vec<Problem>) -> BindUrl {
+    BindUrl::parse(&values.text(HUB, key)).unwrap_or_else(|text| {
+        let cure = "for instance http://127.0.0.1:8000/";
+        problems.push(Problem::new(&values.origin(HUB, key), format!("JupyterHub.{key}: {text}"), cure));
+        BindUrl { https: false, host: "127.0.0.1".into(), port: 0, prefix: "/".into() }
+    })
+}
+
+fn port(values: &Values, key: &str) -> u16 {
+    u16::try_from(values.integer(HUB, key)).unwrap_or(0)
+}
+
+fn resolve(values: &Values, url: &BindUrl, keys: &[&str], problems: &mut Vec<Problem>) -> Vec<SocketAddr> {
+    address::addresses(&url.host, url.port).unwrap_or_else(|text| {
+        let origin = keys.iter().map(|key| values.origin(HUB, key)).find(|origin| *origin != Origin::Default);
+        let cure = "write an address of this machine, or nothing for all of them";
+        problems.push(Problem::new(&origin.unwrap_or(Origin::Default), text, cure));
+        Vec::new()
+    })
+}
+
+fn tls_plan(values: &Values, problems: &mut Vec<Problem>) -> TlsPlan {
+    let file = |key| Some(values.text(HUB, key)).filter(|text| !text.is_empty()).map(PathBuf::from);
+    let (certificate, key) = (file("ssl_cert"), file("ssl_key"));
+    for (name, path) in [("ssl_cert", &certificate), ("ssl_key", &key)] {
+        let Some(path) = path else { continue };
+        if let Err(error) = std::fs::File::open(path) {
+            let text = format!("JupyterHub.{name}: {}: {error}", path.display());
+            let cure =
+                "give the path of a PEM file that the daemon's user can read, or set self_signed = true";
+            problems.push(Problem::new(&values.origin(HUB, name), text, cure));
+        }
+    }
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => TlsPlan::Files { certificate, key },
+        // One file may hold both, as for haproxy.
+        (Some(both), None) => TlsPlan::Files { certificate: both.clone(), key: both },
+        (None, Some(_)) => {
+            let text = "JupyterHub.ssl_key is set, but no ssl_cert";
+            problems.push(Problem::new(&values.origin(HUB, "ssl_key"), text, "set ssl_cert too"));
+            TlsPlan::Plain
+        }
+        (None, None) if values.yes(HUB, "self_signed") => TlsPlan::SelfSigned,
+        (None, None) => {
+            if values.text(HUB, "bind_url").starts_with("https://") {
+                let text = "JupyterHub.bind_url says https, but there is no certificate";
+                let cure =
+                    "set ssl_cert and ssl_key, or self_signed = true; behind a front proxy write http://";
+                problems.push(Problem::new(&values.origin(HUB, "bind_url"), text, cure));
+            }
+            TlsPlan::Plain
+        }
+    }
+}
+
+fn trusted_proxies(values: &Values, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for text in values.list(HUB, "trusted_proxies") {
+        match text.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => problems.push(Problem::new(
+                &values.origin(HUB, "trusted_proxies"),
+                format!("JupyterHub.trusted_proxies: {text} is not an address"),
+                "write each proxy's address, for instance [\"127.0.0.1\", \"::1\"]",
+            )),
+        }
+    }
+    addresses
+}
+
+fn database(values: &Values, problems: &mut Vec<Problem>) -> PathBuf {
+    let url = values.text(HUB, "db_url");
+    let path = match url.split_once("://") {
+        None => Ok(url.as_str()),
+        Some(("sqlite", rest)) => rest.strip_prefix('/').ok_or("sqlite:// needs three slashes, or four"),
+        Some(_) => Err("this version of hubd has SQLite only"),
+    };
+    match path {
+        Ok(":memory:" | "") => {
+            let text = "JupyterHub.db_url: a database in memory is lost at every restart; hubd has none";
+            problems.push(Problem::new(&values.origin(HUB, "db_url"), text, "name a file"));
+            PathBuf::new()
+        }
+        Ok(path) => path.into(),
+        Err(text) => {
+            let cure = "write sqlite:///jupyterhub.sqlite, or sqlite:////absolute/path.sqlite";
+            let origin = values.origin(HUB, "db_url");
+            problems.push(Problem::new(&origin, format!("JupyterHub.db_url: {text}"), cure));
+            PathBuf::new()
+        }
+    }
+}
+
+fn cookie_secret(
+    values: &Values,
+    variable: Option<Zeroizing<String>>,
+    problems: &mut Vec<Problem>,
+) -> CookieSecret {
+    let configured = Zeroizing::new(values.text(HUB, "cookie_secret"));
+    let (text, origin) = match variable.filter(|text| !text.is_empty()) {
+        _ if !configured.is_empty() => (configured, values.origin(HUB, "cookie_secret")),
+        Some(text) => (text, Origin::Environment(crate::secrets::COOKIE_SECRET_VARIABLE)),
+        None => return CookieSecret::File(values.text(HUB, "cookie_secret_file").into()),
+    };
+    match crate::secrets::from_hex(&text) {
+        Some(bytes) => CookieSecret::Given(bytes, origin),
+        None => {
+            let cure = "make one with: openssl rand -hex 32";
+            problems.push(Problem::new(&origin, "the cookie secret is not hex", cure));
+            CookieSecret::Given(Zeroizing::new(Vec::new()), origin)
+        }
+    }
+}
+
+fn log_level(word: &str) -> LevelFilter {
+    match word {
+        "DEBUG" | "10" | "0" => LevelFilter::DEBUG,
+        "WARN" | "WARNING" | "30" => LevelFilter::WARN,
+        "ERROR" | "40" | "CRITICAL" | "50" => LevelFilter::ERROR,
+        _ => LevelFilter::INFO,
+    }
+}
+
+fn spawner_is_simple(values: &Values) -> bool {
+    values.text(HUB, "spawner_class").to_lowercase().contains("simple")
+}
+
+fn settings(values: &Values, public: &BindUrl, inner: &BindUrl, problems: &mut Vec<Problem>) -> Settings {
+    let text = |key| Some(values.text(HUB, key)).filter(|text| !text.is_empty());
+    let mut slow = |key| slow_timeout(values, key, problems);
+    let (slow_spawn_timeout, slow_stop_timeout) = (slow("slow_spawn_timeout"), slow("slow_stop_timeout"));
+    for key in values.table(HUB, "tornado_settings").keys() {
+        if !["slow_spawn_timeout", "slow_stop_timeout"].contains(&key.as_str()) {
+            let text = format!("JupyterHub.tornado_settings: {key} cannot be used");
+            let cure = "this version of hubd obeys slow_spawn_timeout and slow_stop_timeout: delete the rest";
+            problems.push(Problem::new(&values.origin(HUB, "tornado_settings"), text, cure));
+        }
+    }
+    Settings {
+        base_url: public.prefix.clone(),
+        hub_api_url: hub_api_url(values, public, inner, problems),
+        public_url: text("public_url").map(|url| public_url(values, &url, problems)),
+        cookie_secret: Zeroizing::new(Vec::new()),
+        cookie_max_age_days: values.number(HUB, "cookie_max_age_days"),
+        default_url: text("default_url"),
+        redirect_to_server: values.yes(HUB, "redirect_to_server"),
+        admin_access: values.yes(HUB, "admin_access"),
+        allow_named_servers: values.yes(HUB, "allow_named_servers"),
+        named_server_limit_per_user: u32::try_from(values.integer(HUB, "named_server_limit_per_user"))
+            .unwrap_or(0),
+        shutdown_on_logout: values.yes(HUB, "shutdown_on_logout"),
+        template_vars: values.table(HUB, "template_vars"),
+        authenticator: authenticator(values, problems),
+        spawner: spawner(values, problems),
+        slow_spawn_timeout,
+        slow_stop_timeout,
+    }
+}
+
+fn public_url(values: &Values, url: &str, problems: &mut Vec<Problem>) -> String {
+    if !url.starts_with("https://") && !url.starts_with("http://") {
+        let text = format!("JupyterHub.public_url: {url} is not a URL");
+        let cure = "for instance https://hub.example.org/";
+        problems.push(Problem::new(&values.origin(HUB, "public_url"), text, cure));
+    }
+    url.trim_end_matches('/').to_owned()
+}
+
+fn slow_timeout(values: &Values, key: &str, problems: &mut Vec<Problem>) -> Duration {
+    const DEFAULT: Duration = Duration::from_secs(10);
+    let Some(value) = values.table(HUB, "tornado_settings").remove(key) else { return DEFAULT };
+    match value.as_f64() {
+        Some(seconds) if (0.0..=SLOW_SECONDS_MAX).contains(&seconds) => Duration::from_secs_f64(seconds),
+        _ => {
+            let text = format!("JupyterHub.tornado_settings: {key} is not a number of seconds");
+            let origin = values.origin(HUB, "tornado_settings");
+            problems.push(Problem::new(&origin, text, "write 0 to 86400"));
+            DEFAULT
+        }
+    }
+}
+
+/// What servers are told as `JUPYTERHUB_API_URL`.
+fn hub_api_url(values: &Values, public: &BindUrl, inner: &BindUrl, problems: &mut Vec<Problem>) -> String {
+    let mut url = BindUrl { https: false, ..inner.clone() };
+    if values.is_set(HUB, "hub_connect_ip") && !values.text(HUB, "hub_connect_ip").is_empty() {
+        url.host = values.text(HUB, "hub_connect_ip");
+    }
+    if values.is_set(HUB, "hub_connect_url") && !values.text(HUB, "hub_connect_url").is_empty() {
+        url = bind_url(values, "hub_connect_url", problems);
+    }
+    // Servers run on this machine, so every address means this one.
+    let everywhere = ["", "*", "0.0.0.0", "::"].contains(&url.host.as_str());
+    let host = if everywhere { "127.0.0.1".to_owned() } else { address::in_url(&url.host) };
+    let scheme = if url.https { "https" } else { "http" };
+    format!("{scheme}://{host}:{}{}hub/api", url.port, public.prefix)
+}
+
+fn authenticator(values: &Values, problems: &mut Vec<Problem>) -> AuthenticatorSettings {
+    let dummy = values.text(HUB, "authenticator_class").to_lowercase().contains("dummy");
+    let classes = if dummy { DUMMY } else { PAM };
+    let mut names = |key| user_names(values, classes, key, problems);
+    let admin_users = names("admin_users");
+    let mut allowed_users = names("allowed_users");
+    let blocked_users = names("blocked_users");
+    let restricted = !allowed_users.is_empty();
+    if restricted {
+        allowed_users.extend(admin_users.iter().cloned());
+    }
+    let choose = |key, default| if values.is_set(classes, key) { values.yes(classes, key) } else { default };
+    let kind = if dummy {
+        let password = Some(values.text(classes, "password")).filter(|text| !text.is_empty());
+        AuthenticatorKind::Dummy { password: password.map(Secret::new) }
+    } else {
+        AuthenticatorKind::Pam
+    };
+    AuthenticatorSettings {
+        kind,
+        admin_users,
+        allowed_users,
+        blocked_users,
+        allow_all: choose("allow_all", !restricted),
+        allow_existing_users: choose("allow_existing_users", restricted),
+    }
+}
+
+fn user_names(
+    values: &Values,
+    classes: &[&str],
+    key: &str,
+    problems: &mut Vec<Problem>,
+) -> BTreeSet<UserName> {
+    let mut names = BTreeSet::new();
+    for text in values.list(classes, key) {
+        match UserName::new(text.to_lowercase()) {
+            Ok(name) => {
+                names.insert(name);
+            }
+            Err(error) => {
+                let text = format!("Authenticator.{key}: {text:?} is not a user name: {error}");
+                problems.push(Problem::new(&values.origin(classes, key), text, "write names of accounts"));
+            }
+        }
+    }
+    names
+}
+
+fn spawner(values: &Values, problems: &mut Vec<Problem>) -> SpawnerSettings {
+    let classes = if spawner_is_simple(values) { SIMPLE } else { LOCAL };
+    let seconds = |key| Duration::from_secs(u64::try_from(values.integer(classes, key)).unwrap_or(0));
+    let profile = ProfileName::new(values.text(classes, "profile")).map_err(|error| {
+        let text = format!("Spawner.profile: {error}");
+        let cure = "write the NAME of a [profile.NAME] in helper.toml(5)";
+        problems.push(Problem::new(&values.origin(classes, "profile"), text, cure));
+    });
+    SpawnerSettings {
+        profile: profile.ok(),
+        socket: if values.text(classes, "socket") == "tcp" { SocketKind::Tcp } else { SocketKind::Unix },
+        args: values.list(classes, "args"),
+        environment: values
+            .table(classes, "environment")
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
+            .collect(),
+        default_url: values.text(classes, "default_url"),
+        notebook_dir: values.text(classes, "notebook_dir"),
+        debug: values.yes(classes, "debug"),
+        disable_user_config: values.yes(classes, "disable_user_config"),
+        start_timeout: seconds("start_timeout"),
+        http_timeout: seconds("http_timeout"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(text: &str) -> (Plan, Vec<String>, Vec<Problem>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hubd.toml");
+        std::fs::write(&path, text).unwrap();
+        let mut problems = Vec::new();
+        let mut values = crate::config::load(Some(&path), &[], &mut problems);
+        let plan = plan(&mut values, None, &mut problems);
+        (plan, problems.iter().map(ToString::to_string).collect(), values.warnings)
+    }
+
+    fn refused(text: &str, wanted: &str) {
+        let (_, problems, _) = planned(text);
+        assert!(problems.iter().any(|problem| problem.contains(wanted)), "{text}: {problems:?}");
+    }
+
+    #[test]
+    fn defaults_are_jupyterhubs() {
+        let (plan, problems, _) = planned("");
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(plan.public_url, "http://:8000/");
+        assert_eq!(plan.public[0].to_string(), "[::]:8000");
+        assert_eq!(plan.inner[0].to_string(), "127.0.0.1:8081");
+        assert_eq!(plan.settings.hub_api_url, "http://127.0.0.1:8081/hub/api");
+        assert_eq!(plan.database, PathBuf::from("jupyterhub.sqlite"));
+        assert!(plan.settings.authenticator.allow_all && !plan.settings.authenticator.allow_existing_users);
+        assert!(matches!(plan.settings.authenticator.kind, AuthenticatorKind::Pam));
+        assert_eq!(plan.settings.spawner.socket, SocketKind::Unix);
+        assert!(!plan.cleanup_servers && !plan.simple_spawner);
+    }
+
+    #[test]
+    fn ip_port_and_base_url_win_over_bind_url_with_a_warning() {
+        let (plan, _, warnings) = planned(
+            "[JupyterHub]\nbind_url = \"http://10.0.0.1:80/a\"\nip = \"::1\"\nport = 9\nbase_url = \"b\"\n",
+        );
+        assert_eq!(plan.public_url, "http://[::1]:9/b/");
+        assert_eq!(plan.settings.hub_api_url, "http://127.0.0.1:8081/b/hub/api");
+        assert_eq!(warnings.len(), 1);
+    }
+
+    #[test]
+    fn allowed_users_restrict_and_include_admins() {
+        let (plan, _, _) = planned("[Authenticator]\nallowed_users = [\"Alice\"]\nadmin_users = [\"bob\"]\n");
+        let authenticator = plan.settings.authenticator;
+        assert!(!authenticator.allow_all && authenticator.allow_existing_users);
+        let names: Vec<_> = authenticator.allowed_users.iter().map(UserName::as_str).collect();
+        assert_eq!(names, ["alice", "bob"]);
+    }
+
+    #[test]
+    fn one_file_may_hold_certificate_and_key() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_path_buf();
+        let (plan, problems, _) = planned(&format!("[JupyterHub]\nssl_cert = {:?}\n", path));
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(plan.tls, TlsPlan::Files { certificate: path.clone(), key: path });
+        assert_eq!(plan.public_url, "https://:8000/");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_place() {
+        refused(
+            "[JupyterHub]\nssl_cert = \"/nonexistent.pem\"\n",
+            "hubd.toml:2:1: JupyterHub.ssl_cert: /nonexi",
+        );
+        refused("[JupyterHub]\nssl_key = \"/dev/null\"\n", "no ssl_cert");
+        refused("[JupyterHub]\nbind_url = \"https://:443\"\n", "there is no certificate");
+        refused("[JupyterHub]\nbind_url = \"localhost\"\n", "JupyterHub.bind_url: expected http://");
+        refused("[JupyterHub]\nhub_bind_url = \"https://:1\"\n", "no TLS in this version");
+        refused("[JupyterHub]\ndb_url = \"postgresql://db/hub\"\n", "SQLite only");
+        refused("[JupyterHub]\ndb_url = \"sqlite:///:memory:\"\n", "in memory");
+        refused("[JupyterHub]\ntrusted_proxies = [\"10.0.0.0/8\"]\n", "is not an address");
+        refused("[JupyterHub]\ntornado_settings = { headers = {} }\n", "headers cannot be used");
+        refused("[JupyterHub]\ntornado_settings = { slow_spawn_timeout = -1 }\n", "number of seconds");
+        refused("[JupyterHub]\ncookie_secret = \"zz\"\n", "the cookie secret is not hex");
+        refused("[JupyterHub]\npublic_url = \"hub.example.org\"\n", "is not a URL");
+        refused("[Authenticator]\nadmin_users = [\"a/b\"]\n", "is not a user name");
+        refused("[Spawner]\nprofile = \"../x\"\n", "Spawner.profile");
+    }
+
+    #[test]
+    fn a_refused_cookie_secret_is_not_shown() {
+        let (_, problems, _) = planned("[JupyterHub]\ncookie_secret = \"zzsecretzz\"\n");
+        assert!(!problems.concat().contains("zzsecretzz"));
+    }
+}

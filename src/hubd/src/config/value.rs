@@ -1,0 +1,225 @@
+//! Kinds of options, and how their values are read from TOML and from the command line.
+
+use std::collections::BTreeMap;
+
+use toml::Value as Toml;
+
+/// What an option holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Text.
+    Text,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number within these bounds.
+    Integer(i64, i64),
+    /// A number, at least this.
+    Number(f64),
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A list of texts, in order.
+    List,
+    /// A table of texts.
+    TextTable,
+    /// A table of anything that JSON can hold.
+    Table,
+}
+
+/// The value of an option, of the kind the table of options says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// [`Kind::Text`] or [`Kind::Choice`].
+    Text(String),
+    /// [`Kind::Bool`].
+    Bool(bool),
+    /// [`Kind::Integer`].
+    Integer(i64),
+    /// [`Kind::Number`].
+    Number(f64),
+    /// [`Kind::List`].
+    List(Vec<String>),
+    /// [`Kind::Table`] or [`Kind::TextTable`].
+    Table(BTreeMap<String, serde_json::Value>),
+}
+
+impl Kind {
+    /// What has to be written, for messages and help.
+    pub fn wanted(self) -> String {
+        match self {
+            Self::Text => "text in quotes".into(),
+            Self::Bool => "true or false".into(),
+            Self::Integer(low, i64::MAX) => format!("a whole number, at least {low}"),
+            Self::Integer(low, high) => format!("a whole number from {low} to {high}"),
+            Self::Number(low) => format!("a number, at least {low}"),
+            Self::Choice(words) => format!("one of {}", words.join(", ")),
+            Self::List => "a list of texts, such as [\"a\", \"b\"]".into(),
+            Self::TextTable => "a table of texts, such as { NAME = \"value\" }".into(),
+            Self::Table => "a table, such as { name = \"value\" }".into(),
+        }
+    }
+
+    /// Reads a value from TOML; the error says what was wanted instead.
+    pub fn from_toml(self, toml: &Toml) -> Result<Value, String> {
+        let read = match (self, toml) {
+            (Self::Text, Toml::String(text)) => Some(Value::Text(text.clone())),
+            (Self::Choice(words), Toml::String(text)) => choice(words, text),
+            // JupyterHub takes its log level as a number too.
+            (Self::Choice(words), Toml::Integer(number)) => choice(words, &number.to_string()),
+            (Self::Bool, Toml::Boolean(yes)) => Some(Value::Bool(*yes)),
+            (Self::Integer(low, high), Toml::Integer(number)) => {
+                (low..=high).contains(number).then_some(Value::Integer(*number))
+            }
+            (Self::Number(low), Toml::Float(number)) => {
+                (number.is_finite() && *number >= low).then_some(Value::Number(*number))
+            }
+            (Self::Number(low), Toml::Integer(number)) => {
+                let number = *number as f64;
+                (number >= low).then_some(Value::Number(number))
+            }
+            (Self::List, Toml::Array(items)) => items
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned))
+                .collect::<Option<Vec<_>>>()
+                .map(Value::List),
+            (Self::TextTable, Toml::Table(table)) => table
+                .iter()
+                .map(|(key, value)| Some((key.clone(), value.as_str()?.into())))
+                .collect::<Option<BTreeMap<_, _>>>()
+                .map(Value::Table),
+            (Self::Table, Toml::Table(table)) => {
+                Some(Value::Table(table.iter().map(|(key, value)| (key.clone(), json(value))).collect()))
+            }
+            _ => None,
+        };
+        read.ok_or_else(|| format!("expected {}, found {}", self.wanted(), found(toml)))
+    }
+
+    /// Reads what was written after `=` on the command line, as JupyterHub does: text needs no
+    /// quotes; a list or table may be TOML, or one element of it.
+    pub fn from_argument(self, text: &str) -> Result<Value, String> {
+        let as_toml = || format!("v = {text}").parse::<toml::Table>().ok()?.remove("v");
+        let toml = match self {
+            Self::Text | Self::Choice(_) => Toml::String(text.to_owned()),
+            Self::Bool => match text.to_ascii_lowercase().as_str() {
+                "true" | "1" => Toml::Boolean(true),
+                "false" | "0" => Toml::Boolean(false),
+                _ => Toml::String(text.to_owned()),
+            },
+            Self::Integer(..) | Self::Number(_) => as_toml().unwrap_or_else(|| Toml::String(text.to_owned())),
+            Self::List => match as_toml() {
+                Some(Toml::Array(items)) => Toml::Array(items),
+                _ => Toml::Array(vec![Toml::String(text.to_owned())]),
+            },
+            Self::TextTable | Self::Table => match (as_toml(), text.split_once('=')) {
+                (Some(Toml::Table(table)), _) => Toml::Table(table),
+                (_, Some((key, value))) => {
+                    let value = format!("v = {value}")
+                        .parse::<toml::Table>()
+                        .ok()
+                        .and_then(|mut table| table.remove("v"))
+                        .filter(|_| self == Self::Table)
+                        .unwrap_or_else(|| Toml::String(value.to_owned()));
+                    Toml::Table([(key.to_owned(), value)].into_iter().collect())
+                }
+                _ => Toml::String(text.to_owned()),
+            },
+        };
+        self.from_toml(&toml)
+    }
+}
+
+impl Value {
+    /// The value as it would stand in a file.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => serde_json::Value::from(text.as_str()).to_string(),
+            Self::Bool(yes) => yes.to_string(),
+            Self::Integer(number) => number.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::List(items) => serde_json::Value::from(items.as_slice()).to_string(),
+            Self::Table(table) => {
+                let entries = table
+                    .iter()
+                    .map(|(key, value)| format!("{} = {value}", serde_json::Value::from(key.as_str())));
+                format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+
+    /// Adds what a repeated command line option says: lists and tables grow, others are replaced.
+    pub fn extend(&mut self, more: Value) {
+        match (self, more) {
+            (Self::List(items), Self::List(more)) => items.extend(more),
+            (Self::Table(table), Self::Table(more)) => table.extend(more),
+            (this, more) => *this = more,
+        }
+    }
+}
+
+/// A word of the list, whatever its case.
+fn choice(words: &[&str], text: &str) -> Option<Value> {
+    words.iter().find(|word| word.eq_ignore_ascii_case(text)).map(|word| Value::Text((*word).to_owned()))
+}
+
+/// What was found, short and without showing a value that may be a secret.
+fn found(toml: &Toml) -> String {
+    match toml {
+        Toml::Integer(number) => number.to_string(),
+        Toml::Float(number) => number.to_string(),
+        Toml::Boolean(yes) => yes.to_string(),
+        Toml::Array(_) => "a list with something else".into(),
+        Toml::Table(_) => "a table with something else".into(),
+        Toml::String(_) => "another text".into(),
+        Toml::Datetime(_) => "a date".into(),
+    }
+}
+
+fn json(toml: &Toml) -> serde_json::Value {
+    match toml {
+        Toml::String(text) => text.clone().into(),
+        Toml::Integer(number) => (*number).into(),
+        Toml::Float(number) => (*number).into(),
+        Toml::Boolean(yes) => (*yes).into(),
+        Toml::Datetime(date) => date.to_string().into(),
+        Toml::Array(items) => items.iter().map(json).collect(),
+        Toml::Table(table) => {
+            serde_json::Value::Object(table.iter().map(|(key, value)| (key.clone(), json(value))).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_need_no_quotes_and_lists_take_single_elements() {
+        assert_eq!(Kind::Text.from_argument("8000"), Ok(Value::Text("8000".into())));
+        assert_eq!(Kind::Integer(0, 65535).from_argument("8000"), Ok(Value::Integer(8000)));
+        assert_eq!(Kind::Number(0.0).from_argument("14"), Ok(Value::Number(14.0)));
+        assert_eq!(Kind::Bool.from_argument("True"), Ok(Value::Bool(true)));
+        assert_eq!(Kind::List.from_argument("alice"), Ok(Value::List(vec!["alice".into()])));
+        assert_eq!(Kind::List.from_argument("['a', 'b']"), Ok(Value::List(vec!["a".into(), "b".into()])));
+        let mut value = Kind::TextTable.from_argument("A=1").unwrap();
+        value.extend(Kind::TextTable.from_argument("B=x=y").unwrap());
+        let Value::Table(table) = value else { panic!() };
+        assert_eq!(table["A"], "1");
+        assert_eq!(table["B"], "x=y");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_or_out_of_bounds_is_refused() {
+        assert!(Kind::Integer(0, 65535).from_argument("70000").unwrap_err().contains("0 to 65535"));
+        assert!(Kind::Integer(0, 65535).from_argument("http").is_err());
+        assert!(Kind::Bool.from_argument("maybe").unwrap_err().contains("true or false"));
+        assert!(Kind::Choice(&["pam", "dummy"]).from_argument("ldap").unwrap_err().contains("pam, dummy"));
+        assert!(Kind::List.from_toml(&Toml::Integer(1)).is_err());
+        assert!(Kind::List.from_toml(&Toml::Array(vec![Toml::Integer(1)])).is_err());
+        assert!(Kind::Number(0.0).from_toml(&Toml::Float(f64::NAN)).is_err());
+    }
+
+    #[test]
+    fn a_refused_text_is_not_repeated_because_it_may_be_a_secret() {
+        assert!(!Kind::Integer(0, 1).from_argument("hunter2").unwrap_err().contains("hunter2"));
+    }
+}

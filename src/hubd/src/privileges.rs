@@ -1,0 +1,48 @@
+//! What the process may do: as little as possible, made sure of before any thread starts.
+
+use anyhow::{Context, bail};
+use caps::CapSet;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{getegid, geteuid, getgid, getuid};
+
+/// Refuses root, gives up every capability and every way to get one, forbids core dumps, and raises the number of
+/// descriptors as far as allowed.
+pub fn drop_all() -> anyhow::Result<()> {
+    refuse_root()?;
+    clear_capabilities()?;
+    prctl::set_no_new_privs().context("cannot set no_new_privs")?;
+    // Memory holds passwords for moments and the TLS key for good: no core file, no ptrace by the same uid.
+    prctl::set_dumpable(false).context("cannot forbid core dumps")?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).context("cannot forbid core dumps")?;
+    raise_descriptors()
+}
+
+fn refuse_root() -> anyhow::Result<()> {
+    let root = getuid().is_root() || geteuid().is_root() || getgid().as_raw() == 0 || getegid().as_raw() == 0;
+    if root {
+        bail!(
+            "hubd does not run as root: it talks to the network, and hubd-helper does what needs root\n    \
+             cure: sudo packaging/quickstart, or systemctl start hubd, or\n    \
+             setpriv --reuid=hubd --regid=hubd --init-groups --bounding-set=-all --no-new-privs hubd …"
+        );
+    }
+    Ok(())
+}
+
+fn clear_capabilities() -> anyhow::Result<()> {
+    // The bounding set needs a capability to be changed; without one, no_new_privs makes it worthless.
+    for set in [CapSet::Ambient, CapSet::Effective, CapSet::Inheritable, CapSet::Permitted] {
+        caps::clear(None, set).with_context(|| format!("cannot give up the {set:?} capabilities"))?;
+        if !caps::read(None, set)?.is_empty() {
+            bail!("the {set:?} capabilities are still there after giving them up");
+        }
+    }
+    Ok(())
+}
+
+/// Each person needs a few descriptors; the usual soft limit of 1024 is there for select(2), which nothing here uses.
+fn raise_descriptors() -> anyhow::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the limit of descriptors")?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of descriptors")
+}

@@ -1,0 +1,292 @@
+//! The life of the daemon, from the configuration to the end. Start reading here.
+//!
+//! Everything that can be wrong is found before anything is changed: the configuration as a whole, then the ports,
+//! then the secrets, then the database. Servers that run already are taken back before the first request is answered.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use hubd_hub::Hub;
+use hubd_hub::clock::{Clock, Random};
+use hubd_hub::helper::HelperClient;
+use hubd_hub::settings::AuthenticatorKind;
+use hubd_proxy::{Listener, Proxy, ProxySettings, Routes, Tls};
+use hubd_store::Store;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::app::HubApp;
+use crate::cli::CommandLine;
+use crate::config::plan::{self, Plan, TlsPlan};
+use crate::config::problem::{Problem, Problems};
+use crate::{certificate, config, listen, logging, privileges};
+
+/// How long requests in progress may take after the signal to end. WebSockets always use all of it.
+const DRAIN: Duration = Duration::from_secs(3);
+/// How long all servers together may take to stop with `cleanup_servers`.
+const STOP_ALL: Duration = Duration::from_secs(60);
+/// The longest wait for an answer of the helper that needs no person.
+const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest wait for a request's headers.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest wait for a user server to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The login cookie: it is for the hub alone.
+const LOGIN_COOKIE: &str = "jupyterhub-hub-login";
+
+/// What of the environment decides anything.
+pub struct Environment {
+    /// `JPY_COOKIE_SECRET`.
+    pub cookie_secret: Option<Zeroizing<String>>,
+    /// `JOURNAL_STREAM`.
+    pub journal_stream: Option<String>,
+}
+
+/// Reads and checks the configuration.
+pub fn configured(
+    command_line: &CommandLine,
+    environment: &Environment,
+) -> Result<(config::Values, Plan), Problems> {
+    let mut problems = Vec::new();
+    let arguments = command_line.arguments();
+    let mut values = config::load(command_line.config.as_deref(), &arguments, &mut problems);
+    let plan = plan::plan(&mut values, environment.cookie_secret.clone(), &mut problems);
+    if problems.is_empty() { Ok((values, plan)) } else { Err(Problems(problems)) }
+}
+
+/// Runs the daemon until a signal ends it.
+pub fn run(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let (values, plan) = configured(command_line, environment)?;
+    privileges::drop_all()?;
+    logging::start(plan.log_to, plan.log_level, environment.journal_stream.as_deref());
+    tracing::info!(
+        "hubd {}, speaks JupyterHub {}",
+        env!("CARGO_PKG_VERSION"),
+        hubd_hub::hub::JUPYTERHUB_VERSION
+    );
+    warn_about(&values.warnings, command_line, &plan);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let ended = runtime.block_on(serve(plan, began));
+    if let Err(error) = &ended {
+        tracing::error!("{error:#}");
+    }
+    ended
+}
+
+fn warn_about(warnings: &[Problem], command_line: &CommandLine, plan: &Plan) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if command_line.no_ssl {
+        tracing::warn!("--no-ssl is deprecated and does nothing: without ssl_cert there is no TLS");
+    }
+    if let AuthenticatorKind::Dummy { password } = &plan.settings.authenticator.kind {
+        let how = if password.is_some() { "one password for everybody" } else { "no password" };
+        tracing::warn!(
+            "NOT FOR PRODUCTION: authenticator_class = \"dummy\" lets anybody in under any name, with {how}"
+        );
+    }
+    if plan.simple_spawner {
+        tracing::warn!(
+            "NOT FOR PRODUCTION: spawner_class = \"simple\" runs everybody's server as one and the same user"
+        );
+    }
+    if plan.tls == TlsPlan::Plain {
+        tracing::warn!(
+            "Running JupyterHub without SSL.  I hope there is SSL termination happening somewhere else..."
+        );
+    }
+}
+
+/// Opens everything, answers requests, and closes everything.
+async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
+    let public = listen::bind(&plan.public, "--port")?;
+    let inner = listen::bind(&plan.inner, "--JupyterHub.hub_port")?;
+    let tls = tls(&plan.tls)?;
+    let hub = hub(plan.settings, &plan.cookie_secret, &plan.database, plan.helper_socket)?;
+    let _pid_file = plan.pid_file.map(PidFile::write).transpose()?;
+    let running = hub.adopt().await;
+
+    let app = HubApp::new(hub.clone());
+    let outside = Proxy::new(proxy_settings(plan.trusted_proxies), hub.routes.clone(), app.clone());
+    // User servers speak to the hub itself here; no route leads from here to another server.
+    let inside = Proxy::new(proxy_settings(Vec::new()), Arc::new(Routes::default()), app);
+    let inner_address = inner.local_addr().context("the inner socket has no address")?;
+    let (stop_public, stop_inner) = (CancellationToken::new(), CancellationToken::new());
+    let watching = tokio::spawn(hub.clone().watch_servers(stop_inner.clone()));
+    let public = tokio::spawn(hubd_proxy::serve(
+        Listener::Tcp(public),
+        tls.clone(),
+        outside,
+        stop_public.clone(),
+        DRAIN,
+    ));
+    let inner =
+        tokio::spawn(hubd_proxy::serve(Listener::Tcp(inner), None, inside, stop_inner.clone(), DRAIN));
+
+    tracing::info!("Hub API listening on http://{inner_address}{}", hub.settings.hub_prefix());
+    tracing::info!("JupyterHub is now running at {}", plan.public_url);
+    tracing::debug!("It took {:.3} seconds for the Hub to start", began.elapsed().as_secs_f64());
+    notify(&[
+        NotifyState::Ready,
+        NotifyState::Status(&format!("{}, {running} servers running", plan.public_url)),
+    ]);
+
+    wait_for_the_end(tls.as_deref()).await?;
+    notify(&[NotifyState::Stopping]);
+    let end = async {
+        stop_public.cancel();
+        public.await.ok();
+        if plan.cleanup_servers {
+            tracing::info!("Cleaning up single-user servers...");
+            hub.stop_all(STOP_ALL).await;
+        } else {
+            tracing::info!("Leaving single-user servers running");
+        }
+        stop_inner.cancel();
+        inner.await.ok();
+        watching.await.ok();
+    };
+    let mut impatient = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    tokio::select! {
+        () = end => tracing::info!("...done"),
+        _ = impatient.recv() => tracing::warn!("a second SIGINT: ending at once"),
+    }
+    Ok(())
+}
+
+fn tls(plan: &TlsPlan) -> anyhow::Result<Option<Arc<Tls>>> {
+    let (certificate, key) = match plan {
+        TlsPlan::Plain => return Ok(None),
+        TlsPlan::Files { certificate, key } => (certificate.clone(), key.clone()),
+        TlsPlan::SelfSigned => certificate::self_signed(Path::new(""))?,
+    };
+    Ok(Some(Tls::load(&certificate, &key)?))
+}
+
+fn hub(
+    mut settings: hubd_hub::Settings,
+    cookie_secret: &crate::secrets::CookieSecret,
+    database: &Path,
+    helper_socket: std::path::PathBuf,
+) -> anyhow::Result<Arc<Hub>> {
+    settings.cookie_secret = cookie_secret.load()?;
+    let store = Store::open(database).with_context(|| format!("database {}", database.display()))?;
+    look_for_helper(&helper_socket);
+    Ok(Hub::new(hubd_hub::hub::Parts {
+        settings,
+        store,
+        routes: Arc::new(Routes::default()),
+        helper: HelperClient { socket: helper_socket, timeout: HELPER_TIMEOUT },
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+    }))
+}
+
+/// Says at once if the helper is not there. hubd starts all the same: the helper may come later, and running servers
+/// do not need it.
+fn look_for_helper(socket: &Path) {
+    let Err(error) = std::os::unix::net::UnixStream::connect(socket) else { return };
+    let cure = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "the socket is for the user named daemon_user in helper.toml, and its group"
+        }
+        _ => "start it: systemctl start hubd-helper.socket, or hubd-helper --listen PATH",
+    };
+    tracing::error!(
+        "nobody can log in or start a server: hubd-helper cannot be reached at {}: {error}\ncure: {cure}",
+        socket.display()
+    );
+}
+
+fn proxy_settings(trusted_proxies: Vec<std::net::IpAddr>) -> ProxySettings {
+    ProxySettings {
+        trusted_proxies,
+        header_timeout: HEADER_TIMEOUT,
+        connect_timeout: CONNECT_TIMEOUT,
+        hub_cookies: vec![LOGIN_COOKIE.to_owned(), hubd_hub::auth::TICKET_COOKIE.to_owned()],
+    }
+}
+
+/// Waits for SIGTERM or SIGINT; each SIGHUP before it loads the certificate again.
+async fn wait_for_the_end(tls: Option<&Tls>) -> anyhow::Result<()> {
+    let watch = |kind| signal(kind).context("cannot watch for signals");
+    let mut terminate = watch(SignalKind::terminate())?;
+    let mut interrupt = watch(SignalKind::interrupt())?;
+    let mut hangup = watch(SignalKind::hangup())?;
+    loop {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = hangup.recv() => {
+                reload(tls);
+                continue;
+            }
+        };
+        tracing::warn!("Received signal {name}, initiating shutdown...");
+        return Ok(());
+    }
+}
+
+fn reload(tls: Option<&Tls>) {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        notify(&[NotifyState::Reloading, now]);
+    }
+    match tls.map(Tls::reload) {
+        None => tracing::info!("Received SIGHUP; there is no certificate to load"),
+        Some(Ok(())) => tracing::info!("Received SIGHUP; the certificate was loaded again"),
+        Some(Err(error)) => tracing::error!("Received SIGHUP; the old certificate stays in use: {error}"),
+    }
+    notify(&[NotifyState::Ready]);
+}
+
+/// Tells systemd, if it started us. Nothing depends on its hearing it.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("cannot notify systemd: {error}");
+    }
+}
+
+/// A file with the process id, removed at the end.
+struct PidFile(std::path::PathBuf);
+
+impl PidFile {
+    fn write(path: std::path::PathBuf) -> anyhow::Result<Self> {
+        std::fs::write(&path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("cannot write pid_file {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).ok();
+    }
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+struct SystemRandom;
+
+impl Random for SystemRandom {
+    #[expect(
+        clippy::expect_used,
+        reason = "without randomness every secret would be known: the process must not go on"
+    )]
+    fn fill(&self, bytes: &mut [u8]) {
+        aws_lc_rs::rand::fill(bytes)
+            .expect("aws-lc reads getrandom(2), which does not fail once the machine is up");
+    }
+}
