@@ -1,12 +1,119 @@
-//! Every URL of the hub, one line each.
+//! Every URL of the hub, one line each, and what all requests have in common.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, any, get, on};
+use futures_util::FutureExt;
+use http::{Method, StatusCode};
+use hubd_proxy::Client;
 
 use crate::Hub;
+use crate::error::HttpError;
+use crate::pages::access_log::{Asker, Line};
+use crate::pages::headers::{Nonce, add_common};
+use crate::pages::{PageError, assets, errors, home, login, logout, outside, pending, spawn, stop, user_url};
 
 /// The hub as a service: pages, API, static files, and the redirect of everything outside the hub prefix.
 pub fn router(hub: Arc<Hub>) -> Router {
-    todo!()
+    // A path may hold braces, which mean captures to the router.
+    let base = hub.settings.base_url.replace('{', "{{").replace('}', "}}");
+    let at = |path: &str| format!("{base}hub/{path}");
+
+    let pages = Router::new()
+        .route(&format!("{base}hub"), page(outside::hub_without_slash))
+        .route(&at(""), page(outside::hub_root))
+        .route(&at("login"), page(login::form).post(login::submit))
+        .route(&at("logout"), page(logout::get).post(logout::post))
+        .route(&at("home"), page(home::get))
+        .route(&at("spawn"), page(spawn::get).post(spawn::post))
+        .route(&at("spawn/{name}"), page(spawn::get).post(spawn::post))
+        .route(&at("spawn/{name}/{server}"), page(spawn::get).post(spawn::post))
+        .route(&at("spawn-pending/{name}"), page(pending::get))
+        .route(&at("spawn-pending/{name}/{server}"), page(pending::get))
+        .route(&at("stop/{name}"), page(stop::get).post(stop::post))
+        .route(&at("stop/{name}/{server}"), page(stop::get).post(stop::post))
+        .route(&at("user-redirect/"), page(outside::user_redirect))
+        .route(&at("user-redirect/{*path}"), page(outside::user_redirect))
+        .route(&at("error/{code}"), page(errors::proxy_error))
+        .route(&format!("{base}user/{{name}}"), page(outside::add_slash))
+        .route(&format!("{base}services/{{name}}"), page(outside::add_slash))
+        .route_layer(middleware::from_fn(no_head))
+        .method_not_allowed_fallback(outside::wrong_method);
+
+    let others = Router::new()
+        .route(&at("user/{name}"), any(user_url::any))
+        .route(&at("user/{name}/"), any(user_url::any))
+        .route(&at("user/{name}/{*path}"), any(user_url::any))
+        .route(&at("health"), get(assets::health))
+        .route(&at("logo"), get(assets::logo))
+        .route(&at("favicon.ico"), get(assets::favicon))
+        .route(&at("robots.txt"), get(assets::robots))
+        .route(&format!("{base}robots.txt"), get(assets::robots))
+        .route(&at("static/"), get(assets::directory))
+        .route(&at("static/{*path}"), get(assets::file))
+        .method_not_allowed_fallback(outside::wrong_method);
+
+    Router::new()
+        .merge(pages)
+        .merge(others)
+        .fallback(outside::fallback)
+        .layer(middleware::from_fn_with_state(Arc::clone(&hub), around))
+        .with_state(hub)
+}
+
+/// A page: `GET` only. Other methods are added to it.
+fn page<H, T>(handler: H) -> MethodRouter<Arc<Hub>>
+where
+    H: Handler<T, Arc<Hub>>,
+    T: 'static,
+{
+    on(MethodFilter::GET, handler)
+}
+
+/// JupyterHub answers `HEAD` on pages with 405; the router would take it for `GET`.
+async fn no_head(request: Request, next: Next) -> Response {
+    if request.method() == Method::HEAD {
+        return PageError::from(HttpError::bare(StatusCode::METHOD_NOT_ALLOWED)).into_response();
+    }
+    next.run(request).await
+}
+
+/// Around every request: a nonce for its page, an error page if the handler has none, the headers of
+/// every answer, and one line in the log.
+async fn around(State(hub): State<Arc<Hub>>, mut request: Request, next: Next) -> Response {
+    let started = hub.clock.now();
+    request.extensions_mut().insert(Nonce::new(&hub));
+    let (parts, body) = request.into_parts();
+    let kept = parts.clone();
+    let answered = AssertUnwindSafe(next.run(Request::from_parts(parts, body))).catch_unwind().await;
+    let mut response = answered.unwrap_or_else(|_| {
+        tracing::error!(method = %kept.method, path = kept.uri.path(), "a handler panicked");
+        PageError::from(HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
+            .into_response()
+    });
+    if let Some(error) = response.extensions_mut().remove::<PageError>() {
+        response = errors::finish(&hub, &kept, error);
+    }
+    let client = kept.extensions.get::<Client>();
+    add_common(response.headers_mut(), client.is_some_and(|client| client.https));
+    let took = hub.clock.now().duration_since(started).unwrap_or_default();
+    let asker = response.extensions().get::<Asker>().map(|asker| asker.0.clone()).unwrap_or_default();
+    let line = Line {
+        method: &kept.method,
+        uri: &kept.uri,
+        asker: &asker,
+        address: client.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |client| client.address),
+        status: response.status(),
+        headers: response.headers(),
+        took,
+    };
+    line.write();
+    response
 }

@@ -1,11 +1,27 @@
-//! What people see. Handlers read a request and render a template; decisions live elsewhere.
+//! What people see: login, home, start and its progress, stop, logout, and every error.
+//!
+//! A handler reads a [`Visit`], asks the hub, and renders a template; decisions live elsewhere. URLs,
+//! statuses, redirects and the marks that scripts look for in the pages are JupyterHub's. The lines that
+//! join URLs and handlers are in [`crate::routes`].
 
-/// The templates, compiled once.
-pub struct Templates {}
+pub mod access_log;
+pub mod assets;
+pub mod errors;
+pub mod form;
+pub mod guard;
+pub mod headers;
+pub mod home;
+pub mod login;
+pub mod logout;
+pub mod outside;
+pub mod pending;
+pub mod spawn;
+pub mod stop;
+pub mod templates;
+pub mod urls;
+pub mod user_url;
+pub mod visit;
 
-impl Templates {
-    /// Loads the built-in templates.
-    pub fn new() -> Self {
-        todo!()
-    }
-}
+pub use errors::{PageError, backend_failed};
+pub use templates::Templates;
+pub use visit::Visit;

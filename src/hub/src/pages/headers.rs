@@ -1,0 +1,86 @@
+//! Headers that every answer of the hub carries.
+
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue};
+
+use crate::Hub;
+use crate::hub::JUPYTERHUB_VERSION;
+
+/// JupyterHub's version header, which user servers compare with their own.
+const X_JUPYTERHUB_VERSION: HeaderName = HeaderName::from_static("x-jupyterhub-version");
+/// Other pages get no reference to a window of the hub.
+const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+/// Two years, the time that browsers' preload lists ask for. No subdomains: they may not be the hub's.
+const STRICT_TRANSPORT_SECURITY: &str = "max-age=63072000";
+/// The policy of answers that are no pages.
+const NOTHING_POLICY: &str =
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Number that a page's own inline script and style carry, 128 random bits as base64; new for each request.
+#[derive(Debug, Clone)]
+pub struct Nonce(pub String);
+
+impl Nonce {
+    /// Makes a nonce.
+    pub fn new(hub: &Hub) -> Self {
+        use base64::Engine as _;
+        let mut bytes = [0; 16];
+        hub.random.fill(&mut bytes);
+        Self(base64::engine::general_purpose::STANDARD.encode(bytes))
+    }
+}
+
+/// The policy of a page: nothing from elsewhere, no inline code without the nonce, never in a frame.
+pub fn page_policy(nonce: &Nonce) -> String {
+    let nonce = &nonce.0;
+    format!(
+        "default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'nonce-{nonce}'; \
+         img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; \
+         base-uri 'none'; frame-ancestors 'none'"
+    )
+}
+
+/// Adds what an answer does not have yet. `https` is whether the browser used TLS.
+pub fn add_common(headers: &mut HeaderMap, https: bool) {
+    let mut add = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    add(X_JUPYTERHUB_VERSION, JUPYTERHUB_VERSION);
+    add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    add(header::REFERRER_POLICY, "same-origin");
+    add(CROSS_ORIGIN_OPENER_POLICY, "same-origin");
+    add(header::CONTENT_SECURITY_POLICY, NOTHING_POLICY);
+    if https {
+        add(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT_SECURITY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_an_answer_has_already_stays() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'self'"));
+        add_common(&mut headers, true);
+        assert_eq!(headers[header::CONTENT_SECURITY_POLICY], "default-src 'self'");
+        assert_eq!(headers["x-jupyterhub-version"], "6.1.1");
+        assert_eq!(headers[header::STRICT_TRANSPORT_SECURITY], STRICT_TRANSPORT_SECURITY);
+    }
+
+    #[test]
+    fn plain_http_promises_no_tls() {
+        let mut headers = HeaderMap::new();
+        add_common(&mut headers, false);
+        assert!(!headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
+        assert_eq!(headers[header::CONTENT_SECURITY_POLICY], NOTHING_POLICY);
+    }
+
+    #[test]
+    fn pages_allow_no_inline_code_without_the_nonce() {
+        let policy = page_policy(&Nonce("abc".to_owned()));
+        assert!(policy.contains("script-src 'self' 'nonce-abc'"));
+        assert!(!policy.contains("unsafe"));
+    }
+}

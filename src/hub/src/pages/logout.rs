@@ -1,0 +1,42 @@
+//! Logging out.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::StatusCode;
+use minijinja::context;
+
+use super::errors::PageError;
+use super::guard;
+use super::visit::{Visit, add_cookies};
+
+/// `GET /hub/logout`: at once for a person who went there, after a question when another page sent them.
+pub async fn get(visit: Visit) -> Result<Response, PageError> {
+    if visit.browser.is_some() && !guard::went_here(&visit.parts.headers) {
+        let extra = context! {
+            title => "Log out?",
+            text => "Another page sent you here. Your servers keep running when you log out.",
+            action => visit.hub_url("logout"),
+            button => "Log out",
+            cancel_url => visit.hub_url("home"),
+        };
+        return Ok(visit.page(StatusCode::OK, "ask.html", extra));
+    }
+    end(&visit).await
+}
+
+/// `POST /hub/logout`: the answer to the question.
+pub async fn post(visit: Visit, body: Body) -> Result<Response, PageError> {
+    visit.form(body).await?;
+    end(&visit).await
+}
+
+/// Ends the login.
+async fn end(visit: &Visit) -> Result<Response, PageError> {
+    let cookies = match visit.browser {
+        Some(_) => visit.hub.finish_logout(&visit.parts).await?,
+        None => Vec::new(),
+    };
+    let mut response = visit.found(&visit.hub_url("login"));
+    add_cookies(&mut response, cookies);
+    Ok(response)
+}

@@ -1,0 +1,82 @@
+//! What is not a page of the hub: the hub's root, everything outside its prefix, and what does not exist.
+
+use axum::response::Response;
+use http::{Method, StatusCode};
+use hubd_proto::UserName;
+
+use super::errors::PageError;
+use super::urls;
+use super::visit::Visit;
+use crate::error::HttpError;
+
+/// What crawlers are told: nothing here is for them.
+pub const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
+
+/// `GET /hub`.
+pub async fn hub_without_slash(visit: Visit) -> Response {
+    visit.redirect(StatusCode::MOVED_PERMANENTLY, &visit.hub_url(""))
+}
+
+/// `GET /hub/`: to where the person belongs.
+pub async fn hub_root(visit: Visit) -> Result<Response, PageError> {
+    visit.person()?;
+    Ok(visit.found(&visit.hub.next_url(&visit.parts, visit.browser.as_ref())))
+}
+
+/// `GET /hub/user-redirect/PATH`: to the person's own server, whoever it is.
+pub async fn user_redirect(visit: Visit) -> Result<Response, PageError> {
+    let name = visit.person()?.name.clone();
+    let prefix = visit.hub_url("user-redirect/");
+    let path = visit.uri().strip_prefix(&prefix).unwrap_or_default();
+    let next = format!("{}{path}", visit.server_url(name.as_str(), ""));
+    let spawn = visit.hub_url(&format!("spawn/{}", urls::segment(name.as_str())));
+    Ok(visit.found(&urls::with_query(&spawn, &[("next".to_owned(), next)])))
+}
+
+/// `GET /user/NAME` and `/services/NAME`: the same with a slash.
+pub async fn add_slash(visit: Visit) -> Response {
+    let path = format!("{}/", visit.parts.uri.path());
+    let location = match visit.parts.uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    visit.redirect(StatusCode::MOVED_PERMANENTLY, &location)
+}
+
+/// Everything that no route takes.
+pub async fn fallback(visit: Visit) -> Result<Response, PageError> {
+    check_method_xsrf(&visit)?;
+    let settings = &visit.hub.settings;
+    let path = visit.parts.uri.path();
+    let inside_hub = path.starts_with(&settings.hub_prefix());
+    let Some(rest) = path.strip_prefix(&settings.base_url).filter(|_| !inside_hub) else {
+        return Err(HttpError::bare(StatusCode::NOT_FOUND).into());
+    };
+    if visit.parts.method != Method::GET {
+        return Err(HttpError::bare(StatusCode::METHOD_NOT_ALLOWED).into());
+    }
+    let query = visit.parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    Ok(visit.found(&format!("{}{query}", visit.hub_url(rest))))
+}
+
+/// A page that does not know the method.
+pub async fn wrong_method(visit: Visit) -> Result<Response, PageError> {
+    check_method_xsrf(&visit)?;
+    Err(HttpError::bare(StatusCode::METHOD_NOT_ALLOWED).into())
+}
+
+/// JupyterHub checks `_xsrf` before it looks whether there is anything to do.
+fn check_method_xsrf(visit: &Visit) -> Result<(), HttpError> {
+    match visit.parts.method {
+        Method::POST | Method::PUT | Method::PATCH | Method::DELETE => visit.check_xsrf(None),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a path segment may be the name of a person; used where a name comes from the URL.
+pub fn owner(visit: &Visit, name: Option<&str>) -> Result<UserName, PageError> {
+    match name {
+        None => Ok(visit.person()?.name.clone()),
+        Some(name) => UserName::new(name).map_err(|_| PageError::no_access()),
+    }
+}

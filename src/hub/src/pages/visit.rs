@@ -1,0 +1,256 @@
+//! One request for a page: who asks, with what query, and how a page is answered.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::response::Response;
+use http::request::Parts;
+use http::{HeaderValue, StatusCode, header};
+use hubd_proto::UserName;
+use hubd_proxy::Client;
+use minijinja::value::{Serde, Value};
+use minijinja::{Error, context};
+
+use super::access_log::Asker;
+use super::errors::PageError;
+use super::form::Form;
+use super::headers::{Nonce, page_policy};
+use super::urls;
+use crate::Hub;
+use crate::auth::Browser;
+use crate::error::HttpError;
+
+/// A request for a page.
+pub struct Visit {
+    /// The hub.
+    pub hub: Arc<Hub>,
+    /// The request without its body.
+    pub parts: Parts,
+    /// Who the login cookie names.
+    pub browser: Option<Browser>,
+}
+
+impl FromRequestParts<Arc<Hub>> for Visit {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, Infallible> {
+        Ok(Self::new(Arc::clone(hub), parts.clone()))
+    }
+}
+
+impl Visit {
+    /// Looks at the login cookie of a request.
+    pub fn new(hub: Arc<Hub>, parts: Parts) -> Self {
+        let browser = hub.browser(&parts.headers);
+        Self { hub, parts, browser }
+    }
+
+    /// The logged-in person; strangers are sent to the login page.
+    pub fn person(&self) -> Result<&Browser, PageError> {
+        self.browser.as_ref().ok_or(PageError::Login)
+    }
+
+    /// The hub's prefix, for instance `/hub/`.
+    pub fn hub_url(&self, path: &str) -> String {
+        format!("{}{path}", self.hub.settings.hub_prefix())
+    }
+
+    /// The address of a user's server, `/user/alice/` or `/user/alice/lab/`.
+    pub fn server_url(&self, user: &str, server: &str) -> String {
+        let base = &self.hub.settings.base_url;
+        let mut url = format!("{base}user/{}/", urls::segment(user));
+        if !server.is_empty() {
+            url.push_str(&urls::segment(server));
+            url.push('/');
+        }
+        url
+    }
+
+    /// Path and query as the browser asked for them.
+    pub fn uri(&self) -> &str {
+        self.parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
+    }
+
+    /// The query's parameters.
+    pub fn query(&self) -> Vec<(String, String)> {
+        urls::pairs(self.parts.uri.query().unwrap_or_default())
+    }
+
+    /// One parameter of the query.
+    pub fn argument(&self, name: &str) -> Option<String> {
+        self.query().into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    /// The query's `next` if there is one, checked by the hub; otherwise `other`.
+    pub fn next_or(&self, other: String) -> String {
+        match self.argument("next") {
+            Some(next) if !next.is_empty() => self.hub.next_url(&self.parts, self.browser.as_ref()),
+            _ => other,
+        }
+    }
+
+    /// The browser's address, as the proxy knows it.
+    pub fn source(&self) -> IpAddr {
+        self.client().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |client| client.address)
+    }
+
+    /// What the proxy knows of the browser.
+    pub fn client(&self) -> Option<&Client> {
+        self.parts.extensions.get::<Client>()
+    }
+
+    /// Reads a form and checks its `_xsrf`, which may also be in the query.
+    pub async fn form(&self, body: Body) -> Result<Form, HttpError> {
+        let form = Form::read(&self.parts.headers, body).await?;
+        self.check_xsrf(form.get("_xsrf"))?;
+        Ok(form)
+    }
+
+    /// Checks the `_xsrf` of a post: from a form field, the query, or the header that scripts use.
+    pub fn check_xsrf(&self, field: Option<&str>) -> Result<(), HttpError> {
+        let header = || self.parts.headers.get("x-xsrftoken").and_then(|value| value.to_str().ok());
+        let submitted = match field {
+            Some(field) => Some(field.to_owned()),
+            None => self.argument("_xsrf").or_else(|| header().map(str::to_owned)),
+        };
+        let Some(submitted) = submitted else {
+            let text = format!("'_xsrf' argument missing from {}", self.parts.method);
+            return Err(HttpError::new(StatusCode::FORBIDDEN, text));
+        };
+        self.hub.check_xsrf(&self.parts, self.browser.as_ref(), &submitted)
+    }
+
+    /// A page.
+    pub fn page(&self, status: StatusCode, template: &str, extra: Value) -> Response {
+        let nonce = self.parts.extensions.get::<Nonce>().cloned().unwrap_or_else(|| Nonce::new(&self.hub));
+        let xsrf = self.hub.xsrf_for_page(&self.parts, self.browser.as_ref());
+        let common = self.common(&nonce, &xsrf.token);
+        let mut response = match self.render(template, extra, common) {
+            Ok(html) => html_response(status, html),
+            Err(error) => {
+                tracing::error!(template, error = format!("{error:#}"), "template");
+                html_response(StatusCode::INTERNAL_SERVER_ERROR, BROKEN_TEMPLATE.to_owned())
+            }
+        };
+        let headers = response.headers_mut();
+        if let Ok(policy) = HeaderValue::from_str(&page_policy(&nonce)) {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        add_cookies(&mut response, xsrf.set_cookie);
+        self.sign(response)
+    }
+
+    /// A redirect. Targets are paths of this origin.
+    pub fn redirect(&self, status: StatusCode, location: &str) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let location = HeaderValue::from_str(location)
+            .or_else(|_| HeaderValue::from_str(&self.hub_url("home")))
+            .unwrap_or_else(|_| HeaderValue::from_static("/"));
+        headers.insert(header::LOCATION, location);
+        self.sign(response)
+    }
+
+    /// `302 Found`.
+    pub fn found(&self, location: &str) -> Response {
+        self.redirect(StatusCode::FOUND, location)
+    }
+
+    /// A JSON answer.
+    pub fn json(&self, status: StatusCode, body: &serde_json::Value) -> Response {
+        let mut response = Response::new(Body::from(body.to_string()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.sign(response)
+    }
+
+    /// Notes on the answer who asked, for the access log.
+    fn sign(&self, mut response: Response) -> Response {
+        if let Some(browser) = &self.browser {
+            response.extensions_mut().insert(Asker(browser.name.to_string()));
+        }
+        response
+    }
+
+    /// Renders with the page's own variables first, then the operator's, then the common ones.
+    fn render(&self, template: &str, extra: Value, common: Value) -> Result<String, Error> {
+        let vars = Value::from(Serde(&self.hub.settings.template_vars));
+        self.hub.templates.render(template, context! { ..extra, ..context! { ..vars, ..common } })
+    }
+
+    /// What every page knows.
+    fn common(&self, nonce: &Nonce, xsrf_token: &str) -> Value {
+        let settings = &self.hub.settings;
+        let base_url = settings.hub_prefix();
+        let admin = self.browser.as_ref().is_some_and(|browser| browser.user.admin);
+        let mut jhdata = serde_json::json!({
+            "base_url": base_url,
+            "prefix": settings.base_url,
+            "admin_access": settings.admin_access && admin,
+            "options_form": false,
+            "xsrf_token": xsrf_token,
+        });
+        if let (Some(map), Some(browser)) = (jhdata.as_object_mut(), &self.browser) {
+            map.insert("user".to_owned(), browser.name.as_str().into());
+        }
+        context! {
+            base_url => base_url,
+            prefix => settings.base_url.as_str(),
+            user => self.browser.as_ref().map(|browser| self.user_value(&browser.name, browser.user.admin)),
+            login_url => self.hub_url("login"),
+            logout_url => self.hub_url("logout"),
+            xsrf => xsrf_token,
+            xsrf_token => xsrf_token,
+            jhdata => Serde(&jhdata),
+            nonce => nonce.0.as_str(),
+            admin_ui => admin,
+            services => Vec::<Value>::new(),
+            version_hash => super::assets::version("css/style.min.css"),
+        }
+    }
+
+    /// The `user` variable.
+    fn user_value(&self, name: &UserName, admin: bool) -> Value {
+        context! {
+            name => name.as_str(),
+            escaped_name => urls::segment(name.as_str()),
+            json_escaped_name => name.as_str(),
+            admin => admin,
+            url => self.server_url(name.as_str(), ""),
+        }
+    }
+}
+
+/// What is shown when a site's own template cannot be rendered.
+const BROKEN_TEMPLATE: &str = "<!DOCTYPE html><html lang=\"en\"><title>JupyterHub</title>\
+    <h1>500 : Internal Server Error</h1><p>This page cannot be shown: its template is broken. \
+    The hub's log has the reason.</p></html>";
+
+/// An HTML answer, typed as JupyterHub types it. The pages name their encoding themselves.
+pub fn html_response(status: StatusCode, html: String) -> Response {
+    let mut response = Response::new(Body::from(html));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    response
+}
+
+/// Adds `Set-Cookie` headers; a value that cannot be a header is dropped and logged without its text.
+pub fn add_cookies(response: &mut Response, cookies: impl IntoIterator<Item = String>) {
+    for cookie in cookies {
+        match HeaderValue::from_str(&cookie) {
+            Ok(value) => {
+                response.headers_mut().append(header::SET_COOKIE, value);
+            }
+            Err(_) => tracing::error!("a cookie that cannot be sent was dropped"),
+        }
+    }
+}

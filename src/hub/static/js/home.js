@@ -1,0 +1,59 @@
+// Home: stop, add and delete servers without leaving the page.
+import { api } from "./page.js";
+
+const user = encodeURIComponent(window.jhdata.user ?? "");
+const status = document.getElementById("action-status");
+
+// Waits until the server is gone, then shows the page anew.
+async function stopped(server) {
+  for (let tries = 0; tries < 60; tries += 1) {
+    await new Promise((done) => setTimeout(done, 500));
+    const answer = await api("GET", `users/${user}`);
+    const model = await answer.json();
+    if (!model.servers?.[server]) break;
+  }
+  location.reload();
+}
+
+async function act(button, text, call, server) {
+  if (button.getAttribute("aria-disabled") === "true") return;
+  button.setAttribute("aria-disabled", "true");
+  status.textContent = text;
+  try {
+    await call();
+    await stopped(server);
+  } catch {
+    button.removeAttribute("aria-disabled");
+    status.textContent = "";
+  }
+}
+
+const stop = document.getElementById("stop");
+stop?.addEventListener("click", (event) => {
+  event.preventDefault();
+  act(stop, "Stopping your server …", () => api("DELETE", `users/${user}/server`), "");
+});
+
+for (const row of document.querySelectorAll("tr[data-server-name]")) {
+  const name = row.dataset.serverName;
+  const path = `users/${user}/servers/${encodeURIComponent(name)}`;
+  row.querySelector(".stop-server").addEventListener("click", (event) => {
+    event.preventDefault();
+    act(event.currentTarget, `Stopping ${name} …`, () => api("DELETE", path), name);
+  });
+  row.querySelector(".delete-server").addEventListener("click", async () => {
+    if (!confirm(`Delete the server ${name}?`)) return;
+    await api("DELETE", path, { remove: true });
+    row.remove();
+  });
+}
+
+const nameInput = document.querySelector(".new-server-name");
+function add() {
+  const name = nameInput.value.trim();
+  if (name) location.href = `${window.jhdata.base_url}spawn/${user}/${encodeURIComponent(name)}`;
+}
+document.querySelector(".new-server-btn")?.addEventListener("click", add);
+nameInput?.addEventListener("keydown", (event) => {
+  if (event.key === "Enter") add();
+});

@@ -1,0 +1,75 @@
+// Every page: theme, menu, relative times, the error dialog, and calls to the hub's API.
+
+const root = document.documentElement;
+
+document.getElementById("dark-theme-toggle")?.addEventListener("click", () => {
+  const theme = root.dataset.bsTheme === "dark" ? "light" : "dark";
+  root.dataset.bsTheme = theme;
+  try {
+    localStorage.setItem("jupyterhub-bs-theme", theme);
+  } catch {
+    // Storage is off: the choice holds for this page.
+  }
+});
+
+const toggler = document.querySelector(".navbar-toggler");
+toggler?.addEventListener("click", () => {
+  const open = document.getElementById("thenavbar").classList.toggle("show");
+  toggler.setAttribute("aria-expanded", String(open));
+});
+
+for (const dialog of document.querySelectorAll("dialog")) {
+  dialog.addEventListener("click", (event) => {
+    if (event.target.closest(".btn-close, [data-dismiss]")) dialog.close();
+  });
+}
+
+const units = [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 3600], ["minute", 60]];
+for (const time of document.querySelectorAll("time[data-relative]")) {
+  const seconds = (Date.parse(time.dateTime) - Date.now()) / 1000;
+  if (Number.isNaN(seconds)) continue;
+  const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ["second", 1];
+  time.title = new Date(time.dateTime).toLocaleString();
+  time.textContent =
+    unit === "second" ? "just now" : new Intl.RelativeTimeFormat("en").format(Math.round(seconds / size), unit);
+}
+
+// The page of a server that is not running keeps the fragment of the address it stands for.
+const start = document.querySelector("a#start");
+if (start && location.hash) start.href += location.hash;
+const wait = Number(start?.dataset.implicitSpawnSeconds);
+if (wait > 0) setTimeout(() => start.click(), wait * 1000);
+
+// The counter of redirects is the hub's own affair.
+const here = new URL(location.href);
+if (here.searchParams.has("redirects")) {
+  here.searchParams.delete("redirects");
+  history.replaceState(null, "", here);
+}
+
+export function showError(text) {
+  const dialog = document.getElementById("error-dialog");
+  dialog.querySelector(".ajax-error").textContent = text;
+  dialog.showModal();
+}
+
+// Calls the API; on an error shows it and throws.
+export async function api(method, path, body) {
+  const url = new URL(path, new URL(window.jhdata.base_url + "api/", location.origin));
+  url.searchParams.set("_xsrf", window.jhdata.xsrf_token);
+  const options = { method, headers: { "Content-Type": "application/json" } };
+  if (body !== undefined) options.body = JSON.stringify(body);
+  let text = "The hub does not answer. Check your connection and try again.";
+  try {
+    const response = await fetch(url, options);
+    if (response.ok) return response;
+    const answer = await response.json().catch(() => ({}));
+    text = `API request failed (${response.status}): ${answer.message ?? response.statusText}`;
+  } catch {
+    // The text above says it.
+  }
+  showError(text);
+  throw new Error(text);
+}
+
+window._jupyterhub_page_loaded = true;
