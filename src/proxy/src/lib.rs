@@ -2,15 +2,39 @@
 //!
 //! It knows routes and one [`App`] that answers what no route takes. It never knows users, tokens or the
 //! database.
+//!
+//! The way of a request: [`serve`] accepts (`listen`, `tls`), `forward` takes it apart, `screen` and `path` refuse
+//! what is ambiguous, [`Routes`] says whose it is, `head` decides what reaches the server, `backend` and
+//! `pool` connect, `body` or `upgrade` stream, `answer` decides what comes back.
+
+mod listen;
+mod tls;
+
+mod answer;
+mod backend;
+mod body;
+mod forward;
+mod head;
+mod path;
+mod peer;
+mod pool;
+mod probe;
+mod routes;
+mod screen;
+mod upgrade;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Request, Response};
+
+pub use listen::{Listener, serve};
+pub use probe::probe;
+pub use routes::Routes;
+pub use tls::{Tls, TlsError};
 
 /// A response body of any origin.
 pub type BoxBody = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
@@ -76,42 +100,6 @@ pub enum Endpoint {
     Tcp(SocketAddr),
 }
 
-/// The route table: longest prefix of whole path segments wins. Cheap to read from many threads.
-#[derive(Default)]
-pub struct Routes {}
-
-impl Routes {
-    /// Adds or replaces the route of `prefix`, such as `/user/alice/`; percent-encoding is decoded per segment.
-    pub fn add(&self, prefix: &str, target: Target) {
-        todo!()
-    }
-
-    /// Removes a route; says whether there was one. Its pooled connections are closed.
-    pub fn remove(&self, prefix: &str) -> bool {
-        todo!()
-    }
-
-    /// When the route of `prefix` last carried data.
-    pub fn last_activity(&self, prefix: &str) -> Option<SystemTime> {
-        todo!()
-    }
-
-    /// The prefixes of all routes.
-    pub fn prefixes(&self) -> Vec<String> {
-        todo!()
-    }
-}
-
-/// Sends one `GET` to `target` as the proxy would (peer check included) and returns status and headers.
-/// For readiness checks.
-pub async fn probe(
-    target: &Target,
-    path: &str,
-    timeout: std::time::Duration,
-) -> Result<http::response::Parts, BackendFailure> {
-    todo!()
-}
-
 /// How the proxy behaves; defaults are safe.
 #[derive(Debug, Clone)]
 pub struct ProxySettings {
@@ -125,55 +113,28 @@ pub struct ProxySettings {
     pub hub_cookies: Vec<String>,
 }
 
+impl Default for ProxySettings {
+    fn default() -> Self {
+        Self {
+            trusted_proxies: Vec::new(),
+            header_timeout: std::time::Duration::from_secs(10),
+            connect_timeout: std::time::Duration::from_secs(5),
+            hub_cookies: Vec::new(),
+        }
+    }
+}
+
 /// The proxy: routes, and the app for the rest.
-pub struct Proxy {}
+pub struct Proxy {
+    settings: ProxySettings,
+    routes: Arc<Routes>,
+    app: Arc<dyn App>,
+}
 
 impl Proxy {
     /// Joins routes and app.
     pub fn new(settings: ProxySettings, routes: Arc<Routes>, app: Arc<dyn App>) -> Arc<Self> {
-        todo!()
+        let trusted = settings.trusted_proxies.iter().map(IpAddr::to_canonical).collect();
+        Arc::new(Self { settings: ProxySettings { trusted_proxies: trusted, ..settings }, routes, app })
     }
-}
-
-/// A bound socket to serve on.
-pub enum Listener {
-    /// TCP.
-    Tcp(tokio::net::TcpListener),
-    /// A Unix socket, for a front proxy.
-    Unix(tokio::net::UnixListener),
-}
-
-/// A certificate and key that can be replaced while connections live.
-pub struct Tls {}
-
-impl Tls {
-    /// Loads chain and key from PEM files, which may be the same file.
-    pub fn load(certificate: &std::path::Path, key: &std::path::Path) -> Result<Arc<Self>, TlsError> {
-        todo!()
-    }
-
-    /// Loads the files again; on an error the present pair stays.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        todo!()
-    }
-}
-
-/// Why certificate or key cannot be used: names the file and the cure.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// The file cannot be read.
-    #[error("cannot read {0}: {1}")]
-    Read(PathBuf, std::io::Error),
-}
-
-/// Serves connections until `stop` is cancelled, then lets requests in progress finish for `drain`.
-/// Open WebSockets are closed at the end of it.
-pub async fn serve(
-    listener: Listener,
-    tls: Option<Arc<Tls>>,
-    proxy: Arc<Proxy>,
-    stop: tokio_util::sync::CancellationToken,
-    drain: std::time::Duration,
-) {
-    todo!()
 }

@@ -1,0 +1,139 @@
+//! From a request to an answer: to the app, or through to a user server.
+
+use std::sync::Arc;
+
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, StatusCode, Version};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+
+use crate::body::{self, Download, Lease, Upload};
+use crate::head::{self, Origin, Peer};
+use crate::listen::Service;
+use crate::path::CanonicalPath;
+use crate::routes::Route;
+use crate::screen::{self, Refusal};
+use crate::{BackendFailure, BoxBody, BoxError, answer, backend, upgrade};
+
+/// A request for a user server.
+pub(crate) struct Routed {
+    /// Cleaned, but with the hub's cookies: as the app sees it, should the server fail.
+    pub(crate) head: Parts,
+    pub(crate) origin: Origin,
+    pub(crate) route: Arc<Route>,
+}
+
+impl Service {
+    /// Answers one request.
+    pub(crate) async fn answer(&self, peer: Peer, request: Request<Incoming>) -> Response<BoxBody> {
+        let (mut head, body) = request.into_parts();
+        let upgrade = head::asked_upgrade(&head).zip(head.extensions.remove::<OnUpgrade>());
+        let host = match screen::screen(&mut head) {
+            Ok(host) => host,
+            Err(refusal) => return refused(refusal),
+        };
+        let uri = head.uri.clone();
+        let path = match CanonicalPath::new(uri.path()) {
+            Ok(path) => path,
+            Err(error) => return refused(error.into()),
+        };
+        let origin = Origin::new(peer, host, &head.headers, &self.proxy.settings);
+        head::clean(&mut head, peer.trusted);
+        head.extensions.insert(origin.client.clone());
+        let Some(route) = self.proxy.routes.find(&path) else {
+            head.uri = screen::canonical_uri(&uri, &path);
+            let body = body.map_err(BoxError::from).boxed_unsync();
+            return self.proxy.app.call(Request::from_parts(head, body)).await;
+        };
+        let routed = Routed { head, origin, route };
+        let result = match upgrade {
+            Some(_) if !body.is_end_stream() => return refused(Refusal::Framing),
+            Some((protocol, client)) => upgrade::start(self, &routed, protocol, client).await,
+            None => self.exchange(&routed, body).await,
+        };
+        result.unwrap_or_else(|failure| {
+            self.proxy.app.backend_failed(&routed.head, &routed.route.prefix, failure)
+        })
+    }
+
+    /// Sends a request to its server, over a waiting connection if there is one.
+    async fn exchange(&self, routed: &Routed, body: Incoming) -> Result<Response<BoxBody>, BackendFailure> {
+        let upload = Upload::new(body, &routed.route);
+        let done = upload.done();
+        let repeatable = upload.is_end_stream() && routed.head.method.is_idempotent();
+        let mut request = self.outgoing(routed, upload);
+        if let Some(mut sender) = routed.route.pool.take().await {
+            match sender.try_send_request(request).await {
+                Ok(response) => return self.relay(routed, response, Lease { sender, upload: done }),
+                // The server may close a waiting connection at any time; then another one is tried, if that
+                // cannot do a thing twice.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None if repeatable => request = self.outgoing(routed, Upload::empty()),
+                    None => return Err(broken(routed, error.error())),
+                },
+            }
+        }
+        let mut sender = backend::open(&routed.route.target, self.proxy.settings.connect_timeout).await?;
+        let response = sender.send_request(request).await.map_err(|error| broken(routed, &error))?;
+        self.relay(routed, response, Lease { sender, upload: done })
+    }
+
+    /// The request as the server gets it; its path is that of the browser, byte for byte.
+    pub(crate) fn outgoing(&self, routed: &Routed, body: Upload) -> Request<Upload> {
+        let mut request = Request::new(body);
+        *request.method_mut() = routed.head.method.clone();
+        *request.uri_mut() = routed.head.uri.clone();
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = head::for_server(&routed.head, &routed.origin, &self.proxy.settings);
+        request
+    }
+
+    /// Passes a server's answer on.
+    pub(crate) fn relay(
+        &self,
+        routed: &Routed,
+        response: Response<Incoming>,
+        lease: Lease,
+    ) -> Result<Response<BoxBody>, BackendFailure> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            tracing::warn!("server of {} changed the protocol without being asked", routed.route.prefix);
+            return Err(BackendFailure::BrokenAnswer);
+        }
+        let counts = response.status().as_u16() < 300;
+        let (mut head, body) = response.into_parts();
+        answer::clean(
+            &mut head.headers,
+            &routed.route,
+            routed.head.uri.path(),
+            &self.proxy.settings.hub_cookies,
+        );
+        head.version = Version::HTTP_11;
+        let body = Download::new(body, routed.route.clone(), lease, counts);
+        Ok(Response::from_parts(head, body.boxed_unsync()))
+    }
+}
+
+/// The server did not answer in HTTP, or closed instead of answering.
+pub(crate) fn broken(routed: &Routed, error: &hyper::Error) -> BackendFailure {
+    tracing::warn!("server of {} gave no answer: {error}", routed.route.prefix);
+    BackendFailure::BrokenAnswer
+}
+
+/// The answer to what is not forwarded. The connection ends, because what follows on it may be part of a trick.
+fn refused(refusal: Refusal) -> Response<BoxBody> {
+    tracing::debug!("request refused: {refusal}");
+    let mut response = Response::new(body::text(format!("{refusal}\n")));
+    *response.status_mut() = refusal.status();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if refusal == Refusal::Method {
+        let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+        headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+    }
+    response
+}

@@ -1,0 +1,226 @@
+//! Accepting connections, and ending them in good order.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backend::HEAD_BYTES_MAX;
+use crate::head::Peer;
+use crate::{Proxy, Tls};
+
+/// Longer than any honest handshake, also over a bad line.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// When descriptors or memory are short, waiting lets connections end; trying at once would burn a core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The first byte of a TLS connection (RFC 8446 section 5.1: a record of type handshake).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A bound socket to serve on.
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix socket, for a front proxy.
+    Unix(UnixListener),
+}
+
+/// What the tasks of one [`serve`] share.
+pub(crate) struct Service {
+    pub(crate) proxy: Arc<Proxy>,
+    /// Open WebSockets.
+    pub(crate) tunnels: TaskTracker,
+    /// No request begins any more.
+    stop: CancellationToken,
+    /// Everything ends.
+    pub(crate) end: CancellationToken,
+}
+
+enum Socket {
+    Tcp(TcpStream, IpAddr),
+    Unix(UnixStream),
+}
+
+/// Serves connections until `stop` is cancelled, then lets requests in progress finish for `drain`.
+/// Open WebSockets are closed at the end of it.
+pub async fn serve(
+    listener: Listener,
+    tls: Option<Arc<Tls>>,
+    proxy: Arc<Proxy>,
+    stop: CancellationToken,
+    drain: Duration,
+) {
+    let connections = TaskTracker::new();
+    let end = CancellationToken::new();
+    let service =
+        Arc::new(Service { proxy, tunnels: TaskTracker::new(), stop: stop.clone(), end: end.clone() });
+    loop {
+        let socket = tokio::select! {
+            socket = accept(&listener) => socket,
+            () = stop.cancelled() => break,
+        };
+        let (service, tls, end) = (service.clone(), tls.clone(), end.clone());
+        connections.spawn(async move {
+            tokio::select! {
+                () = connection(service, socket, tls) => {}
+                () = end.cancelled() => {}
+            }
+        });
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(drain, connections.wait()).await.is_err() {
+        tracing::info!("requests cut off at the end of the drain time: {}", connections.len());
+    }
+    end.cancel();
+    service.tunnels.close();
+    connections.wait().await;
+    service.tunnels.wait().await;
+}
+
+/// The next connection. Errors are those of one connection, or a shortage that passes.
+async fn accept(listener: &Listener) -> Socket {
+    let mut short = false;
+    loop {
+        let result = match listener {
+            Listener::Tcp(listener) => {
+                listener.accept().await.map(|(stream, address)| Socket::Tcp(stream, address.ip()))
+            }
+            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| Socket::Unix(stream)),
+        };
+        match result {
+            Ok(socket) => return socket,
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                if !short {
+                    tracing::error!("cannot accept connections for now: {error}");
+                }
+                short = true;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+async fn connection(service: Arc<Service>, socket: Socket, tls: Option<Arc<Tls>>) {
+    let settings = &service.proxy.settings;
+    match (socket, tls) {
+        (Socket::Unix(stream), None) => {
+            let peer = Peer::new(None, false, settings);
+            speak(service, stream, peer).await;
+        }
+        (Socket::Unix(stream), Some(tls)) => {
+            let peer = Peer::new(None, true, settings);
+            if let Some(stream) = handshake(stream, &tls).await {
+                speak(service, stream, peer).await;
+            }
+        }
+        (Socket::Tcp(stream, address), tls) => {
+            let peer = Peer::new(Some(address), tls.is_some(), settings);
+            // Without it small answers wait for the acknowledgement of those before.
+            if stream.set_nodelay(true).is_err() {
+                return;
+            }
+            let Some(tls) = tls else { return speak(service, stream, peer).await };
+            match tokio::time::timeout(HANDSHAKE_TIME, speaks_tls(&stream)).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => return say_https(stream).await,
+                Ok(Err(_)) | Err(_) => return,
+            }
+            if let Some(stream) = handshake(stream, &tls).await {
+                speak(service, stream, peer).await;
+            }
+        }
+    }
+}
+
+async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    tls: &Tls,
+) -> Option<tokio_rustls::server::TlsStream<S>> {
+    match tokio::time::timeout(HANDSHAKE_TIME, tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!("no TLS connection: {error}");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+async fn speaks_tls(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [TLS_HANDSHAKE];
+    stream.peek(&mut first).await?;
+    // Everything that is not a letter is left to rustls, which answers with an alert.
+    Ok(!first.first().is_some_and(u8::is_ascii_alphabetic))
+}
+
+/// Tells somebody who speaks plain HTTP to the TLS port what to do.
+async fn say_https(mut stream: TcpStream) {
+    let text = "This port speaks HTTPS: begin the address with https://\n";
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
+        text.len()
+    );
+    let mut rest = vec![0; HEAD_BYTES_MAX];
+    let talk = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        // What was sent is read, or the kernel resets the connection and the answer is lost.
+        while tokio::io::AsyncReadExt::read(&mut stream, &mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(HANDSHAKE_TIME, talk).await;
+}
+
+/// HTTP/1.1 on one connection.
+async fn speak<S>(service: Arc<Service>, stream: S, peer: Peer)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let begun = Arc::new(AtomicBool::new(false));
+    let stop = service.stop.clone();
+    let mut settings = http1::Builder::new();
+    settings
+        .timer(TokioTimer::new())
+        .header_read_timeout(service.proxy.settings.header_timeout)
+        .max_header_size(HEAD_BYTES_MAX);
+    let answer = {
+        let begun = begun.clone();
+        service_fn(move |request| {
+            begun.store(true, Ordering::Relaxed);
+            let service = service.clone();
+            async move { Ok::<_, Infallible>(service.answer(peer, request).await) }
+        })
+    };
+    let mut connection = pin!(settings.serve_connection(TokioIo::new(stream), answer).with_upgrades());
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stop.cancelled() => {
+            // A browser opens connections before it needs them: nothing is lost with those.
+            if !begun.load(Ordering::Relaxed) {
+                return;
+            }
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!("connection ended: {error}");
+    }
+}

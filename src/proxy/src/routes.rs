@@ -1,0 +1,301 @@
+//! The route table: longest prefix of whole segments wins.
+//!
+//! Readers take no lock: the table is split into shards, each an immutable map behind an atomic pointer.
+//! A change copies one shard, which holds a few dozen routes even with 100,000 in all.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+
+use crate::Target;
+use crate::path::{CanonicalPath, PREFIX_SEGMENTS_MAX};
+use crate::pool::Pool;
+
+/// A power of two. 100,000 routes make 100 a shard, which are copied in some microseconds.
+const SHARDS: usize = 1024;
+
+type Shard = HashMap<Box<str>, Arc<Route>>;
+
+/// The route table: longest prefix of whole path segments wins. Cheap to read from many threads.
+pub struct Routes {
+    shards: Box<[ArcSwap<Shard>]>,
+    hasher: RandomState,
+    /// How many routes have a prefix of so many segments: lookups try only lengths that occur.
+    lengths: [AtomicUsize; PREFIX_SEGMENTS_MAX + 1],
+    /// One writer at a time.
+    writer: Mutex<()>,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| ArcSwap::default()).collect(),
+            hasher: RandomState::new(),
+            lengths: Default::default(),
+            writer: Mutex::new(()),
+        }
+    }
+}
+
+impl Routes {
+    /// Adds or replaces the route of `prefix`, such as `/user/alice/`; percent-encoding is decoded per segment.
+    ///
+    /// A prefix that no request can have (dot segments, control characters, more than 16 segments) is
+    /// logged and not added. Adding what is there already changes nothing.
+    pub fn add(&self, prefix: &str, target: Target) {
+        let key = match CanonicalPath::new(prefix) {
+            Ok(path) => path.into_prefix_key(),
+            Err(error) => return tracing::error!("no route for {prefix:?}: {error}"),
+        };
+        let segments = count_segments(&key);
+        let Some(length) = self.lengths.get(segments) else {
+            return tracing::error!("no route for {prefix:?}: more than {PREFIX_SEGMENTS_MAX} segments");
+        };
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(shard) = self.shard(&key) else { return };
+        let present = shard.load();
+        let replaced = present.get(key.as_str());
+        if replaced.is_some_and(|route| route.target == target && route.prefix == prefix) {
+            return;
+        }
+        let mut changed = Shard::clone(&present);
+        let route = Arc::new(Route::new(prefix, &key, target));
+        match changed.insert(key.into_boxed_str(), route) {
+            Some(old) => old.pool.close(),
+            None => {
+                length.fetch_add(1, Ordering::Release);
+            }
+        }
+        shard.store(Arc::new(changed));
+    }
+
+    /// Removes a route; says whether there was one. Its pooled connections are closed.
+    pub fn remove(&self, prefix: &str) -> bool {
+        let Ok(path) = CanonicalPath::new(prefix) else { return false };
+        let key = path.into_prefix_key();
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(shard) = self.shard(&key) else { return false };
+        let mut changed = Shard::clone(&shard.load());
+        let Some(old) = changed.remove(key.as_str()) else { return false };
+        shard.store(Arc::new(changed));
+        if let Some(length) = self.lengths.get(count_segments(&key)) {
+            length.fetch_sub(1, Ordering::Release);
+        }
+        old.pool.close();
+        true
+    }
+
+    /// When the route of `prefix` last carried data, as JupyterHub counts it: bytes of a request's body or
+    /// of a WebSocket, or an answer below 300. None before the first and where there is no route.
+    pub fn last_activity(&self, prefix: &str) -> Option<SystemTime> {
+        let key = CanonicalPath::new(prefix).ok()?.into_prefix_key();
+        let shard = self.shard(&key)?.load();
+        shard.get(key.as_str())?.last_activity()
+    }
+
+    /// The prefixes of all routes, as they were given to [`Routes::add`].
+    pub fn prefixes(&self) -> Vec<String> {
+        let shards = self.shards.iter().map(ArcSwap::load);
+        shards
+            .flat_map(|shard| shard.values().map(|route| route.prefix.clone()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// The route with the longest prefix of `path`.
+    pub(crate) fn find(&self, path: &CanonicalPath<'_>) -> Option<Arc<Route>> {
+        let text = path.as_str();
+        let mut ends = [0_usize; PREFIX_SEGMENTS_MAX + 1];
+        let mut count = 0;
+        let slashes = text.bytes().enumerate().skip(1).filter(|(_, byte)| *byte == b'/').map(|(at, _)| at);
+        for (slot, end) in ends.iter_mut().skip(1).zip(slashes.chain([text.len()])) {
+            *slot = end;
+            count += 1;
+        }
+        let candidates = ends.iter().zip(&self.lengths).take(count + 1).rev();
+        for (end, length) in candidates.filter(|(_, length)| length.load(Ordering::Acquire) > 0) {
+            let _ = length;
+            let key = text.get(..*end)?;
+            if let Some(route) = self.shard(key)?.load().get(key) {
+                return Some(route.clone());
+            }
+        }
+        None
+    }
+
+    fn shard(&self, key: &str) -> Option<&ArcSwap<Shard>> {
+        // Cut to the low bits, a hash fits into an index on every machine.
+        let index = self.hasher.hash_one(key) & (SHARDS as u64 - 1);
+        self.shards.get(usize::try_from(index).ok()?)
+    }
+}
+
+fn count_segments(key: &str) -> usize {
+    key.bytes().filter(|byte| *byte == b'/').count()
+}
+
+/// One route, with the connections that wait to be used again.
+pub(crate) struct Route {
+    /// As it was added.
+    pub(crate) prefix: String,
+    /// The canonical prefix with a slash at its end.
+    pub(crate) canonical: String,
+    pub(crate) target: Target,
+    pub(crate) pool: Pool,
+    /// Milliseconds since 1970; 0 is never.
+    activity_millis: AtomicU64,
+}
+
+impl Route {
+    fn new(prefix: &str, key: &str, target: Target) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            canonical: format!("{key}/"),
+            target,
+            pool: Pool::default(),
+            activity_millis: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes that data was carried now.
+    pub(crate) fn touch(&self) {
+        let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_millis());
+        self.activity_millis.store(u64::try_from(now).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn last_activity(&self) -> Option<SystemTime> {
+        match self.activity_millis.load(Ordering::Relaxed) {
+            0 => None,
+            millis => SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis)),
+        }
+    }
+
+    /// Whether a path of the browser's lies within this route.
+    pub(crate) fn contains(&self, path: &str) -> bool {
+        let Ok(path) = CanonicalPath::new(path) else { return false };
+        let path = path.as_str();
+        path.starts_with(&self.canonical) || self.canonical.strip_suffix('/') == Some(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Endpoint;
+    use proptest::prelude::*;
+
+    fn target(name: &str) -> Target {
+        Target { endpoint: Endpoint::Unix(name.into()), uid: None }
+    }
+
+    fn table(prefixes: &[&str]) -> Routes {
+        let routes = Routes::default();
+        for prefix in prefixes {
+            routes.add(prefix, target(prefix));
+        }
+        routes
+    }
+
+    fn found(routes: &Routes, path: &str) -> Option<String> {
+        routes.find(&CanonicalPath::new(path).unwrap()).map(|route| route.prefix.clone())
+    }
+
+    #[test]
+    fn longest_prefix_of_whole_segments_wins() {
+        let routes = table(&["/", "/user/a/", "/user/a/b/", "/services/x"]);
+        for (path, prefix) in [
+            ("/", "/"),
+            ("/user/a", "/user/a/"),
+            ("/user/a/", "/user/a/"),
+            ("/user/a/c", "/user/a/"),
+            ("/user/a/b", "/user/a/b/"),
+            ("/user/a/b/c/d/e/f", "/user/a/b/"),
+            ("/user/ab", "/"),
+            ("/user/A", "/"),
+            ("/user//a", "/"),
+            ("//user/a", "/"),
+            ("/services/x/y", "/services/x"),
+            ("/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18", "/"),
+        ] {
+            assert_eq!(found(&routes, path).as_deref(), Some(prefix), "{path}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_found_without_a_root_route() {
+        let routes = table(&["/user/a/"]);
+        assert_eq!(found(&routes, "/"), None);
+        assert_eq!(found(&routes, "/user"), None);
+        assert_eq!(found(&routes, "/hub/user/a/"), None);
+    }
+
+    #[test]
+    fn escaped_and_plain_forms_are_the_same_route() {
+        let routes = table(&["/user/a%40b/", "/user/c d%2Fe/"]);
+        assert_eq!(found(&routes, "/user/a@b/x").as_deref(), Some("/user/a%40b/"));
+        // A blank cannot come raw from the wire, so a prefix with one is refused like a request with one.
+        assert_eq!(routes.prefixes(), ["/user/a%40b/"]);
+        assert!(routes.remove("/user/a@b"));
+        assert_eq!(found(&routes, "/user/a@b/x"), None);
+        assert!(!routes.remove("/user/a@b"));
+    }
+
+    #[test]
+    fn prefixes_that_no_request_can_have_are_not_added() {
+        let deep = "/a".repeat(PREFIX_SEGMENTS_MAX + 1);
+        assert!(table(&["/user/../a/", "/a%00/", "x", &deep]).prefixes().is_empty());
+    }
+
+    #[test]
+    fn replacing_a_route_changes_its_target_and_adding_it_again_keeps_its_activity() {
+        let routes = table(&["/user/a/"]);
+        let path = CanonicalPath::new("/user/a/").unwrap();
+        routes.find(&path).unwrap().touch();
+        routes.add("/user/a/", target("/user/a/"));
+        assert!(routes.last_activity("/user/a").is_some());
+        routes.add("/user/a/", target("other"));
+        assert_eq!(routes.find(&path).unwrap().target, target("other"));
+        assert_eq!(routes.last_activity("/user/a"), None);
+        assert_eq!(routes.prefixes().len(), 1);
+    }
+
+    #[test]
+    fn a_hundred_thousand_routes_are_added_and_found() {
+        let routes = Routes::default();
+        for number in 0..100_000 {
+            routes.add(&format!("/user/u{number}/"), target("x"));
+        }
+        assert_eq!(routes.prefixes().len(), 100_000);
+        assert_eq!(found(&routes, "/user/u77777/lab").as_deref(), Some("/user/u77777/"));
+        assert_eq!(found(&routes, "/user/u100000/lab"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_never_reaches_the_server_of_another_prefix(
+            raw in "/(user|%75ser|hub)(/([ab]|%61|%2f|%2e|\\.|/){0,5}){0,4}"
+        ) {
+            let routes = table(&["/user/a/", "/user/b/", "/user/a/b/"]);
+            let Ok(path) = CanonicalPath::new(&raw) else { return Ok(()) };
+            // The model: decode what stands between raw slashes, compare lists.
+            let decode = |s: &str| percent_encoding::percent_decode_str(s).collect::<Vec<u8>>();
+            let segments: Vec<_> = raw.split('/').skip(1).map(decode).collect();
+            let is = |wanted: &[&str]| {
+                segments.len() >= wanted.len() && segments.iter().zip(wanted).all(|(a, b)| a == b.as_bytes())
+            };
+            let expected = if is(&["user", "a", "b"]) { Some("/user/a/b/") }
+                else if is(&["user", "a"]) { Some("/user/a/") }
+                else if is(&["user", "b"]) { Some("/user/b/") }
+                else { None };
+            let route = routes.find(&path);
+            prop_assert_eq!(route.as_ref().map(|r| r.prefix.as_str()), expected);
+            if let Some(route) = route {
+                prop_assert!(route.contains(&raw));
+            }
+        }
+    }
+}
