@@ -267,9 +267,8 @@ impl Installation {
             )
         };
         let configuration = format!(
-            "[JupyterHub]\nbind_url = \"{}\"\nhub_port = {}\nproxy_api_port = {}\nhelper_socket = \"{}\"\n{tls}{}\n{}\n",
+            "[JupyterHub]\nbind_url = \"{}\"\nhub_port = {}\nhelper_socket = \"{}\"\n{tls}{}\n{}\n",
             format_args!("{}://127.0.0.1:{}/", if setup.plain { "http" } else { "https" }, self.port),
-            self.inner_port,
             self.inner_port,
             self.helper_socket().display(),
             setup.hub,

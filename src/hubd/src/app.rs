@@ -11,13 +11,15 @@ use tower::ServiceExt;
 
 /// The hub as the proxy sees it.
 pub struct HubApp {
+    hub: Arc<Hub>,
     router: Router,
 }
 
 impl HubApp {
     /// Wraps the hub and its routes.
     pub fn new(hub: Arc<Hub>) -> Arc<Self> {
-        Arc::new(Self { router: hubd_hub::routes::router(hub) })
+        let router = hubd_hub::routes::router(hub.clone());
+        Arc::new(Self { hub, router })
     }
 }
 
@@ -37,9 +39,7 @@ impl App for HubApp {
         route: &str,
         failure: BackendFailure,
     ) -> Response<BoxBody> {
-        tracing::warn!(route, ?failure, "{} {} failed", request.method, request.uri.path());
-        let mut answer = Response::new(axum::body::Body::from("The server does not answer.\n"));
-        *answer.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+        let answer = hubd_hub::pages::backend_failed(&self.hub, request, route, failure);
         answer.map(|body| body.map_err(Into::into).boxed_unsync())
     }
 }

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         journal_stream: std::env::var("JOURNAL_STREAM").ok(),
     };
     match act(&command_line, &environment) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("hubd: {error:#}");
             ExitCode::FAILURE
@@ -41,18 +41,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn act(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<()> {
+fn act(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<ExitCode> {
     if command_line.help_all {
         print!("{}", config::generate::all_options());
-        return Ok(());
+    } else if command_line.generate_config {
+        generate(command_line.config.as_deref(), command_line.yes)?;
+    } else if command_line.show_config || command_line.command == Some(Command::Check) {
+        check(command_line, environment)?;
+    } else {
+        return run::run(command_line, environment);
     }
-    if command_line.generate_config {
-        return generate(command_line.config.as_deref(), command_line.yes);
-    }
-    if command_line.show_config || command_line.command == Some(Command::Check) {
-        return check(command_line, environment);
-    }
-    run::run(command_line, environment)
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@
 //! then the secrets, then the database. Servers that run already are taken back before the first request is answered.
 
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -31,10 +32,6 @@ const DRAIN: Duration = Duration::from_secs(3);
 const STOP_ALL: Duration = Duration::from_secs(60);
 /// The longest wait for an answer of the helper that needs no person.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest wait for a request's headers.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest wait for a user server to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The login cookie: it is for the hub alone.
 const LOGIN_COOKIE: &str = "jupyterhub-hub-login";
 
@@ -58,8 +55,8 @@ pub fn configured(
     if problems.is_empty() { Ok((values, plan)) } else { Err(Problems(problems)) }
 }
 
-/// Runs the daemon until a signal ends it.
-pub fn run(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<()> {
+/// Runs the daemon until a signal ends it. What goes wrong after logging began is logged, not returned.
+pub fn run(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let (values, plan) = configured(command_line, environment)?;
     privileges::drop_all()?;
@@ -72,11 +69,13 @@ pub fn run(command_line: &CommandLine, environment: &Environment) -> anyhow::Res
     warn_about(&values.warnings, command_line, &plan);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    let ended = runtime.block_on(serve(plan, began));
-    if let Err(error) = &ended {
-        tracing::error!("{error:#}");
-    }
-    ended
+    Ok(match runtime.block_on(serve(plan, began)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    })
 }
 
 fn warn_about(warnings: &[Problem], command_line: &CommandLine, plan: &Plan) {
@@ -208,9 +207,8 @@ fn look_for_helper(socket: &Path) {
 fn proxy_settings(trusted_proxies: Vec<std::net::IpAddr>) -> ProxySettings {
     ProxySettings {
         trusted_proxies,
-        header_timeout: HEADER_TIMEOUT,
-        connect_timeout: CONNECT_TIMEOUT,
         hub_cookies: vec![LOGIN_COOKIE.to_owned(), hubd_hub::auth::TICKET_COOKIE.to_owned()],
+        ..ProxySettings::default()
     }
 }
 

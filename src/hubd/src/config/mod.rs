@@ -6,6 +6,7 @@
 pub mod address;
 pub mod file;
 pub mod generate;
+mod hub;
 mod nearest;
 pub mod options;
 pub mod plan;

@@ -1,13 +1,9 @@
 //! What a checked configuration means: the value that the rest of the program works with.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use hubd_hub::Settings;
-use hubd_hub::settings::{AuthenticatorKind, AuthenticatorSettings, SocketKind, SpawnerSettings};
-use hubd_proto::{ProfileName, Secret, UserName};
 use tracing::level_filters::LevelFilter;
 use zeroize::Zeroizing;
 
@@ -17,14 +13,8 @@ use super::problem::{Origin, Problem};
 use crate::logging::Destination;
 use crate::secrets::CookieSecret;
 
-/// Class chains, most specific first.
-const HUB: &[&str] = &["JupyterHub"];
-const PAM: &[&str] = &["PAMAuthenticator", "LocalAuthenticator", "Authenticator"];
-const DUMMY: &[&str] = &["DummyAuthenticator", "Authenticator"];
-const LOCAL: &[&str] = &["LocalProcessSpawner", "Spawner"];
-const SIMPLE: &[&str] = &["SimpleLocalProcessSpawner", "LocalProcessSpawner", "Spawner"];
-/// Longest wait that `tornado_settings` may ask for, in seconds: a day.
-const SLOW_SECONDS_MAX: f64 = 86_400.0;
+/// The class of the hub's own options.
+pub const HUB: &[&str] = &["JupyterHub"];
 
 /// Where the certificate comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +90,7 @@ pub fn plan(
         simple_spawner,
         log_level: log_level(&values.text(HUB, "log_level")),
         log_to: Destination::named(&values.text(HUB, "log_to")),
-        settings: settings(values, &public, &inner, problems),
+        settings: super::hub::settings(values, &public, &inner, problems),
     }
 }
 
@@ -142,7 +132,8 @@ fn inner_side(values: &Values, problems: &mut Vec<Problem>) -> BindUrl {
     }
 }
 
-fn bind_url(values: &Values, key: &str, problems: &mut Vec<Problem>) -> BindUrl {
+/// The URL of an option, taken apart.
+pub fn bind_url(values: &Values, key: &str, problems: &mut Vec<Problem>) -> BindUrl {
     BindUrl::parse(&values.text(HUB, key)).unwrap_or_else(|text| {
         let cure = "for instance http://127.0.0.1:8000/";
         problems.push(Problem::new(&values.origin(HUB, key), format!("JupyterHub.{key}: {text}"), cure));
@@ -265,158 +256,16 @@ fn log_level(word: &str) -> LevelFilter {
     }
 }
 
-fn spawner_is_simple(values: &Values) -> bool {
+/// Whether all servers run as the helper's own user.
+pub fn spawner_is_simple(values: &Values) -> bool {
     values.text(HUB, "spawner_class").to_lowercase().contains("simple")
-}
-
-fn settings(values: &Values, public: &BindUrl, inner: &BindUrl, problems: &mut Vec<Problem>) -> Settings {
-    let text = |key| Some(values.text(HUB, key)).filter(|text| !text.is_empty());
-    let mut slow = |key| slow_timeout(values, key, problems);
-    let (slow_spawn_timeout, slow_stop_timeout) = (slow("slow_spawn_timeout"), slow("slow_stop_timeout"));
-    for key in values.table(HUB, "tornado_settings").keys() {
-        if !["slow_spawn_timeout", "slow_stop_timeout"].contains(&key.as_str()) {
-            let text = format!("JupyterHub.tornado_settings: {key} cannot be used");
-            let cure = "this version of hubd obeys slow_spawn_timeout and slow_stop_timeout: delete the rest";
-            problems.push(Problem::new(&values.origin(HUB, "tornado_settings"), text, cure));
-        }
-    }
-    Settings {
-        base_url: public.prefix.clone(),
-        hub_api_url: hub_api_url(values, public, inner, problems),
-        public_url: text("public_url").map(|url| public_url(values, &url, problems)),
-        cookie_secret: Zeroizing::new(Vec::new()),
-        cookie_max_age_days: values.number(HUB, "cookie_max_age_days"),
-        default_url: text("default_url"),
-        redirect_to_server: values.yes(HUB, "redirect_to_server"),
-        admin_access: values.yes(HUB, "admin_access"),
-        allow_named_servers: values.yes(HUB, "allow_named_servers"),
-        named_server_limit_per_user: u32::try_from(values.integer(HUB, "named_server_limit_per_user"))
-            .unwrap_or(0),
-        shutdown_on_logout: values.yes(HUB, "shutdown_on_logout"),
-        template_vars: values.table(HUB, "template_vars"),
-        authenticator: authenticator(values, problems),
-        spawner: spawner(values, problems),
-        slow_spawn_timeout,
-        slow_stop_timeout,
-    }
-}
-
-fn public_url(values: &Values, url: &str, problems: &mut Vec<Problem>) -> String {
-    if !url.starts_with("https://") && !url.starts_with("http://") {
-        let text = format!("JupyterHub.public_url: {url} is not a URL");
-        let cure = "for instance https://hub.example.org/";
-        problems.push(Problem::new(&values.origin(HUB, "public_url"), text, cure));
-    }
-    url.trim_end_matches('/').to_owned()
-}
-
-fn slow_timeout(values: &Values, key: &str, problems: &mut Vec<Problem>) -> Duration {
-    const DEFAULT: Duration = Duration::from_secs(10);
-    let Some(value) = values.table(HUB, "tornado_settings").remove(key) else { return DEFAULT };
-    match value.as_f64() {
-        Some(seconds) if (0.0..=SLOW_SECONDS_MAX).contains(&seconds) => Duration::from_secs_f64(seconds),
-        _ => {
-            let text = format!("JupyterHub.tornado_settings: {key} is not a number of seconds");
-            let origin = values.origin(HUB, "tornado_settings");
-            problems.push(Problem::new(&origin, text, "write 0 to 86400"));
-            DEFAULT
-        }
-    }
-}
-
-/// What servers are told as `JUPYTERHUB_API_URL`.
-fn hub_api_url(values: &Values, public: &BindUrl, inner: &BindUrl, problems: &mut Vec<Problem>) -> String {
-    let mut url = BindUrl { https: false, ..inner.clone() };
-    if values.is_set(HUB, "hub_connect_ip") && !values.text(HUB, "hub_connect_ip").is_empty() {
-        url.host = values.text(HUB, "hub_connect_ip");
-    }
-    if values.is_set(HUB, "hub_connect_url") && !values.text(HUB, "hub_connect_url").is_empty() {
-        url = bind_url(values, "hub_connect_url", problems);
-    }
-    // Servers run on this machine, so every address means this one.
-    let everywhere = ["", "*", "0.0.0.0", "::"].contains(&url.host.as_str());
-    let host = if everywhere { "127.0.0.1".to_owned() } else { address::in_url(&url.host) };
-    let scheme = if url.https { "https" } else { "http" };
-    format!("{scheme}://{host}:{}{}hub/api", url.port, public.prefix)
-}
-
-fn authenticator(values: &Values, problems: &mut Vec<Problem>) -> AuthenticatorSettings {
-    let dummy = values.text(HUB, "authenticator_class").to_lowercase().contains("dummy");
-    let classes = if dummy { DUMMY } else { PAM };
-    let mut names = |key| user_names(values, classes, key, problems);
-    let admin_users = names("admin_users");
-    let mut allowed_users = names("allowed_users");
-    let blocked_users = names("blocked_users");
-    let restricted = !allowed_users.is_empty();
-    if restricted {
-        allowed_users.extend(admin_users.iter().cloned());
-    }
-    let choose = |key, default| if values.is_set(classes, key) { values.yes(classes, key) } else { default };
-    let kind = if dummy {
-        let password = Some(values.text(classes, "password")).filter(|text| !text.is_empty());
-        AuthenticatorKind::Dummy { password: password.map(Secret::new) }
-    } else {
-        AuthenticatorKind::Pam
-    };
-    AuthenticatorSettings {
-        kind,
-        admin_users,
-        allowed_users,
-        blocked_users,
-        allow_all: choose("allow_all", !restricted),
-        allow_existing_users: choose("allow_existing_users", restricted),
-    }
-}
-
-fn user_names(
-    values: &Values,
-    classes: &[&str],
-    key: &str,
-    problems: &mut Vec<Problem>,
-) -> BTreeSet<UserName> {
-    let mut names = BTreeSet::new();
-    for text in values.list(classes, key) {
-        match UserName::new(text.to_lowercase()) {
-            Ok(name) => {
-                names.insert(name);
-            }
-            Err(error) => {
-                let text = format!("Authenticator.{key}: {text:?} is not a user name: {error}");
-                problems.push(Problem::new(&values.origin(classes, key), text, "write names of accounts"));
-            }
-        }
-    }
-    names
-}
-
-fn spawner(values: &Values, problems: &mut Vec<Problem>) -> SpawnerSettings {
-    let classes = if spawner_is_simple(values) { SIMPLE } else { LOCAL };
-    let seconds = |key| Duration::from_secs(u64::try_from(values.integer(classes, key)).unwrap_or(0));
-    let profile = ProfileName::new(values.text(classes, "profile")).map_err(|error| {
-        let text = format!("Spawner.profile: {error}");
-        let cure = "write the NAME of a [profile.NAME] in helper.toml(5)";
-        problems.push(Problem::new(&values.origin(classes, "profile"), text, cure));
-    });
-    SpawnerSettings {
-        profile: profile.ok(),
-        socket: if values.text(classes, "socket") == "tcp" { SocketKind::Tcp } else { SocketKind::Unix },
-        args: values.list(classes, "args"),
-        environment: values
-            .table(classes, "environment")
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
-            .collect(),
-        default_url: values.text(classes, "default_url"),
-        notebook_dir: values.text(classes, "notebook_dir"),
-        debug: values.yes(classes, "debug"),
-        disable_user_config: values.yes(classes, "disable_user_config"),
-        start_timeout: seconds("start_timeout"),
-        http_timeout: seconds("http_timeout"),
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use hubd_hub::settings::{AuthenticatorKind, SocketKind};
+    use hubd_proto::UserName;
+
     use super::*;
 
     fn planned(text: &str) -> (Plan, Vec<String>, Vec<Problem>) {
