@@ -1,7 +1,7 @@
 //! The templates, part of the program, and what every one of them may call.
 
 use minijinja::value::{Kwargs, Value};
-use minijinja::{Environment, Error, State, UndefinedBehavior};
+use minijinja::{AutoEscape, Environment, Error, Output, State, UndefinedBehavior, escape_formatter};
 
 use super::assets;
 
@@ -42,6 +42,7 @@ impl Templates {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
         environment.set_loader(|name| Ok(built_in(name).map(str::to_owned)));
+        environment.set_formatter(write_value);
         environment.add_function("static_url", static_url);
         Self { environment }
     }
@@ -61,6 +62,31 @@ impl Templates {
 fn built_in(name: &str) -> Option<&'static str> {
     let name = name.strip_prefix(BUILT_IN_PREFIX).unwrap_or(name);
     BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, source)| *source)
+}
+
+/// Writes a value escaped as Jinja2 does it. The default also escapes `/`, and scripts that read a page's
+/// links and form actions as text would not find them.
+fn write_value(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    let text = match (state.auto_escape(), value.as_str()) {
+        (AutoEscape::Html, Some(text)) if !value.is_safe() => text,
+        _ => return escape_formatter(out, state, value),
+    };
+    let mut rest = text;
+    while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
+        let (plain, special) = rest.split_at(at);
+        out.write_str(plain)?;
+        let mut chars = special.chars();
+        out.write_str(match chars.next() {
+            Some('&') => "&amp;",
+            Some('<') => "&lt;",
+            Some('>') => "&gt;",
+            Some('"') => "&#34;",
+            _ => "&#39;",
+        })?;
+        rest = chars.as_str();
+    }
+    out.write_str(rest)?;
+    Ok(())
 }
 
 /// `static_url(path, include_version=True)`: the address of a static file, with its hash so that browsers
@@ -98,6 +124,14 @@ mod tests {
             .unwrap();
         assert!(page.contains("&lt;script&gt;"), "{page}");
         assert!(!page.contains("<script>alert"), "{page}");
+    }
+
+    #[test]
+    fn links_stay_readable_and_quotes_do_not_end_an_attribute() {
+        let environment = Templates::new().environment;
+        let value = context! { url => "/hub/?a=\"'<&>" };
+        let text = environment.render_named_str("x.html", "<a href=\"{{ url }}\">", value).unwrap();
+        assert_eq!(text, "<a href=\"/hub/?a=&#34;&#39;&lt;&amp;&gt;\">");
     }
 
     #[test]
