@@ -1,7 +1,24 @@
 //! The client of the root helper: each function is one request of `hubd_proto::message`.
+//!
+//! One connection is one helper process, so nothing is pooled: [`login`] holds a PAM conversation,
+//! [`session`] a server from its start to its end. [`connection`] carries the frames.
+
+mod connection;
+mod error;
+mod login;
+mod session;
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+use hubd_proto::message::{Account, CheckAccount, Revocation, Revoke};
+use hubd_proto::{Reply, Request, Secret, UserName};
+
+pub use error::HelperError;
+pub(crate) use login::{Conversation, HeldLogin, Step};
+pub(crate) use session::{Control, Event, StartError};
+
+use connection::Connection;
 
 /// Knows the helper's socket; opens one connection per task.
 #[derive(Debug, Clone)]
@@ -12,5 +29,44 @@ pub struct HelperClient {
     pub timeout: Duration,
 }
 
-/// An `authenticated` connection: a PAM handle that is still held by its helper process.
-pub struct HeldLogin {}
+impl HelperClient {
+    /// Asks whether `user` may use hubd and, if a ticket is given, whether it still holds.
+    ///
+    /// # Errors
+    /// The helper cannot be reached, or refused.
+    pub async fn check_account(
+        &self,
+        user: &UserName,
+        ticket: Option<&Secret>,
+    ) -> Result<Account, HelperError> {
+        let request = CheckAccount { user: user.clone(), ticket: ticket.cloned() };
+        match self.ask(&Request::CheckAccount(request)).await? {
+            Reply::Account(account) => Ok(account),
+            _ => Err(HelperError::Unexpected("check_account")),
+        }
+    }
+
+    /// Makes `ticket`, or all tickets of its user, worthless.
+    ///
+    /// # Errors
+    /// The helper cannot be reached, or refused.
+    pub async fn revoke(
+        &self,
+        user: &UserName,
+        ticket: &Secret,
+        which: Revocation,
+    ) -> Result<(), HelperError> {
+        let request = Revoke { user: user.clone(), ticket: ticket.clone(), which };
+        match self.ask(&Request::Revoke(request)).await? {
+            Reply::Done => Ok(()),
+            _ => Err(HelperError::Unexpected("revoke")),
+        }
+    }
+
+    /// One request on a connection of its own, and its answer.
+    async fn ask(&self, request: &Request) -> Result<Reply, HelperError> {
+        let mut connection = Connection::open(&self.socket, self.timeout).await?;
+        connection.send(request).await?;
+        connection.receive_within(self.timeout).await
+    }
+}
