@@ -17,6 +17,8 @@ pub mod pages;
 pub mod routes;
 pub mod servers;
 pub mod settings;
+#[cfg(test)]
+pub(crate) mod test_support;
 
 pub use hub::Hub;
 pub use settings::Settings;

@@ -1,19 +1,40 @@
 //! The life of user servers: requested, started, ready, stopping, gone.
 //!
-//! One [`Server`] value exists per server that is not stopped, or whose last start failed. Its state
-//! changes in one place (`life.rs`), everybody else watches.
+//! One value exists per server that is not stopped, or whose last start failed ([`registry`]). Its
+//! state changes in one place ([`state`]), everybody else watches. One task lives through each run
+//! ([`life`]): it gets a process ([`launch`]) or finds one that runs already ([`adopt`]), waits for
+//! its first answer ([`ready`]), and stays with it until it has ended.
+
+mod adopt;
+mod environment;
+mod failure;
+mod launch;
+mod life;
+mod names;
+mod note;
+mod ready;
+mod registry;
+mod state;
+#[cfg(test)]
+mod tests;
+mod watch;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hubd_proto::{Secret, ServerName, UserName};
 use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::Hub;
 
-/// All servers that are not stopped, or whose last start failed.
-#[derive(Default)]
-pub struct Servers {}
+pub use failure::Failure;
+pub use names::url_escape;
+pub use registry::Servers;
+
+use life::Life;
+use names::Which;
 
 /// What JupyterHub's models and pages show of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,26 +66,6 @@ impl State {
     pub fn is_active(&self) -> bool {
         !matches!(self, Self::Stopped { .. })
     }
-}
-
-/// Why a server does not run: told to the person, the API and the journal in the same words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Failure {
-    /// Stable code: one of the helper's (`program-missing`, …) or `exited-early`, `start-timeout`,
-    /// `http-timeout`, `helper-unreachable`, `died`, `database`.
-    pub code: String,
-    /// Which step failed, in words for the person: `starting the notebook program`.
-    pub step: String,
-    /// What happened.
-    pub message: String,
-    /// What to do, and whom to ask.
-    pub advice: String,
-    /// The last lines that the server printed, oldest first.
-    pub log: Vec<String>,
-    /// HTTP status that fits: 403, 429, 500, 503.
-    pub status: u16,
-    /// When to try again, in seconds.
-    pub retry_after_seconds: Option<u32>,
 }
 
 /// One line of a start's progress, as `GET …/progress` sends it.
@@ -132,54 +133,67 @@ pub enum NotBegun {
 impl Hub {
     /// Begins a start and returns at once; watch it with [`Hub::wait_server`] or [`Hub::progress`].
     /// A missing user or spawner row is created.
+    ///
+    /// # Errors
+    /// The server is not stopped, or the database cannot be written.
     pub async fn start_server(self: &Arc<Self>, request: StartRequest) -> Result<(), NotBegun> {
-        todo!()
+        let (server, orders) = self.servers.start(Which::new(&request.user, &request.server))?;
+        let (begun, answer) = oneshot::channel();
+        // A task of its own: a browser that goes away must not leave a start half done.
+        tokio::spawn(Life::new(Arc::clone(self), server, orders).start(request, begun));
+        answer.await.unwrap_or_else(|_| Err(NotBegun::Database("the start was interrupted".to_owned())))
     }
 
-    /// Begins a stop and returns at once. Stopping a stopped server does nothing; a pending start is cancelled.
+    /// Begins a stop and returns at once. Stopping a stopped server does nothing, nor does stopping
+    /// one that stops already; a pending start is cancelled.
+    ///
+    /// # Errors
+    /// None at present.
     pub async fn stop_server(self: &Arc<Self>, user: &UserName, server: &ServerName) -> Result<(), NotBegun> {
-        todo!()
+        if let Some(server) = self.servers.get(user, server) {
+            server.stop();
+        }
+        Ok(())
     }
 
     /// Waits until nothing is pending, at most `limit`, and returns the state then.
     pub async fn wait_server(&self, user: &UserName, server: &ServerName, limit: Duration) -> State {
-        todo!()
+        let Some(server) = self.servers.get(user, server) else {
+            return State::Stopped { failure: None };
+        };
+        let mut live = server.watch();
+        let settled = live.wait_for(|live| live.snapshot.state.pending().is_none());
+        match timeout(limit, settled).await {
+            Ok(Ok(live)) => live.snapshot.state.clone(),
+            _ => server.snapshot().state,
+        }
     }
 
     /// What is known of a server; a server never heard of is `Stopped` without failure.
     pub fn server(&self, user: &UserName, server: &ServerName) -> Snapshot {
-        todo!()
+        self.servers.get(user, server).map_or_else(Snapshot::stopped, |server| server.snapshot())
     }
 
     /// Names and snapshots of a user's servers that are not stopped, or failed last.
     pub fn servers_of(&self, user: &UserName) -> Vec<(ServerName, Snapshot)> {
-        todo!()
+        self.servers.of(user).into_iter().map(|(name, server)| (name, server.snapshot())).collect()
     }
 
     /// Waits until a server has more than `seen` progress events, or nothing is pending; returns the new ones.
     pub async fn progress(&self, user: &UserName, server: &ServerName, seen: usize) -> Vec<Progress> {
-        todo!()
+        let Some(server) = self.servers.get(user, server) else { return Vec::new() };
+        let mut live = server.watch();
+        let news = live
+            .wait_for(|live| live.snapshot.progress.len() > seen || live.snapshot.state.pending().is_none());
+        match news.await {
+            Ok(live) => live.snapshot.progress.iter().skip(seen).cloned().collect(),
+            Err(_) => Vec::new(),
+        }
     }
 
     /// The last lines a running server printed, from its session process.
     pub async fn server_log(&self, user: &UserName, server: &ServerName) -> Vec<String> {
-        todo!()
-    }
-
-    /// Finds every running server in the helper's sessions directory and has it back, whatever the
-    /// database knows; settles records of servers that are gone. Returns how many run.
-    pub async fn adopt(self: &Arc<Self>) -> usize {
-        todo!()
-    }
-
-    /// Stops all servers, for `cleanup_servers`; waits at most `limit`.
-    pub async fn stop_all(self: &Arc<Self>, limit: Duration) {
-        todo!()
-    }
-
-    /// Watches over running servers until `stop`: death is noticed through the session's connection,
-    /// activity is carried from the proxy into the database every five minutes.
-    pub async fn watch_servers(self: Arc<Self>, stop: tokio_util::sync::CancellationToken) {
-        todo!()
+        let Some(server) = self.servers.get(user, server) else { return Vec::new() };
+        timeout(self.helper.timeout, server.ask_log()).await.ok().flatten().unwrap_or_default()
     }
 }

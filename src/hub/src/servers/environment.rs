@@ -1,0 +1,195 @@
+//! The environment of a user server, as JupyterHub gives it to `jupyterhub-singleuser`.
+//!
+//! `USER`, `HOME`, `SHELL` and `PATH` are missing on purpose: the helper sets them from the account.
+
+use std::collections::BTreeMap;
+
+use hubd_proto::Secret;
+use hubd_proto::message::Listen;
+
+use super::names::{Which, url_escape};
+use crate::Settings;
+
+/// The port in `JUPYTERHUB_SERVICE_URL` of a server on a Unix socket: jupyter_server's own default,
+/// any other one "is mutually exclusive" with a socket.
+const UNIX_SOCKET_PORT: u16 = 8888;
+
+/// All variables for one start. `token` is the server's API token.
+pub(super) fn environment(
+    settings: &Settings,
+    which: &Which,
+    token: &Secret,
+    listen: Listen,
+) -> BTreeMap<String, Secret> {
+    let spawner = &settings.spawner;
+    let url = which.url(&settings.base_url);
+    let (user, server) = (which.user.as_str(), which.server.as_str());
+    let port = match listen {
+        Listen::Unix => UNIX_SOCKET_PORT,
+        Listen::Tcp(port) => port,
+    };
+    let scopes = format!(
+        "[{}, {}]",
+        python_json(&format!("access:servers!server={user}/{server}")),
+        python_json(&format!("access:servers!user={user}")),
+    );
+    let host = settings.public_url.as_deref().map(origin).unwrap_or_default();
+    let public = |path: &str| if host.is_empty() { String::new() } else { format!("{host}{path}") };
+
+    let mut variables = BTreeMap::new();
+    let mut set = |name: &str, value: String| {
+        variables.insert(name.to_owned(), Secret::new(value));
+    };
+    set("JUPYTERHUB_API_TOKEN", token.expose().to_owned());
+    set("JPY_API_TOKEN", token.expose().to_owned());
+    set("JUPYTERHUB_CLIENT_ID", which.client_id());
+    set("JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED", "0".to_owned());
+    set("JUPYTERHUB_HOST", host.to_owned());
+    set("JUPYTERHUB_OAUTH_CALLBACK_URL", format!("{url}oauth_callback"));
+    set("JUPYTERHUB_OAUTH_SCOPES", scopes.clone());
+    set("JUPYTERHUB_OAUTH_ACCESS_SCOPES", scopes);
+    set("JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES", "[]".to_owned());
+    set("JUPYTERHUB_USER", user.to_owned());
+    set("JUPYTERHUB_SERVER_NAME", server.to_owned());
+    set("JUPYTERHUB_API_URL", settings.hub_api_url.clone());
+    let activity = format!("{}/users/{}/activity", settings.hub_api_url, url_escape(user));
+    set("JUPYTERHUB_ACTIVITY_URL", activity);
+    set("JUPYTERHUB_BASE_URL", settings.base_url.clone());
+    set("JUPYTERHUB_SERVICE_URL", format!("http://127.0.0.1:{port}{url}"));
+    set("JUPYTERHUB_PUBLIC_URL", public(&url));
+    set("JUPYTERHUB_PUBLIC_HUB_URL", public(&settings.hub_prefix()));
+    set("JUPYTERHUB_SERVICE_PREFIX", url);
+    if settings.admin_access {
+        set("JUPYTERHUB_ADMIN_ACCESS", "1".to_owned());
+    }
+    if !spawner.notebook_dir.is_empty() {
+        set("JUPYTERHUB_ROOT_DIR", filled(&spawner.notebook_dir, user, &settings.base_url));
+    }
+    if !spawner.default_url.is_empty() {
+        set("JUPYTERHUB_DEFAULT_URL", filled(&spawner.default_url, user, &settings.base_url));
+    }
+    if spawner.debug {
+        set("JUPYTERHUB_DEBUG", "1".to_owned());
+    }
+    if spawner.disable_user_config {
+        set("JUPYTERHUB_DISABLE_USER_CONFIG", "1".to_owned());
+    }
+    for (name, value) in &spawner.environment {
+        set(name, value.clone());
+    }
+    variables
+}
+
+/// JupyterHub's `format_string` of `notebook_dir` and `default_url`.
+fn filled(template: &str, user: &str, base_url: &str) -> String {
+    template.replace("{username}", user).replace("{base_url}", base_url)
+}
+
+/// `https://hub.example.org` of `https://hub.example.org/path`.
+fn origin(url: &str) -> &str {
+    let after_scheme = url.find("://").map_or(0, |at| at + "://".len());
+    let end =
+        url.get(after_scheme..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| after_scheme + at);
+    url.get(..end).unwrap_or(url)
+}
+
+/// A JSON string as Python writes it: everything outside ASCII as `\uXXXX`.
+fn python_json(text: &str) -> String {
+    let mut json = String::new();
+    for unit in serde_json::Value::from(text).to_string().encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(byte) if byte.is_ascii() => json.push(char::from(byte)),
+            _ => json.push_str(&format!("\\u{unit:04x}")),
+        }
+    }
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::settings;
+
+    fn which(user: &str, server: &str) -> Which {
+        Which { user: user.parse().expect("a user"), server: server.parse().expect("a server") }
+    }
+
+    fn shown(settings: &Settings, which: &Which, listen: Listen) -> Vec<String> {
+        environment(settings, which, &Secret::new("0123".into()), listen)
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.expose()))
+            .collect()
+    }
+
+    #[test]
+    fn the_default_server_gets_what_jupyterhub_gives() {
+        // Captured from JupyterHub 6.1.1 with hub_ip 127.0.0.1, hub_port 8081, base_url "/".
+        let captured = r#"JPY_API_TOKEN=0123
+JUPYTERHUB_ACTIVITY_URL=http://127.0.0.1:8081/hub/api/users/alice/activity
+JUPYTERHUB_API_TOKEN=0123
+JUPYTERHUB_API_URL=http://127.0.0.1:8081/hub/api
+JUPYTERHUB_BASE_URL=/
+JUPYTERHUB_CLIENT_ID=jupyterhub-user-alice
+JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED=0
+JUPYTERHUB_HOST=
+JUPYTERHUB_OAUTH_ACCESS_SCOPES=["access:servers!server=alice/", "access:servers!user=alice"]
+JUPYTERHUB_OAUTH_CALLBACK_URL=/user/alice/oauth_callback
+JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES=[]
+JUPYTERHUB_OAUTH_SCOPES=["access:servers!server=alice/", "access:servers!user=alice"]
+JUPYTERHUB_PUBLIC_HUB_URL=
+JUPYTERHUB_PUBLIC_URL=
+JUPYTERHUB_SERVER_NAME=
+JUPYTERHUB_SERVICE_PREFIX=/user/alice/
+JUPYTERHUB_SERVICE_URL=http://127.0.0.1:54677/user/alice/
+JUPYTERHUB_USER=alice"#;
+        let got = shown(&settings(), &which("alice", ""), Listen::Tcp(54677));
+        assert_eq!(got.join("\n"), captured);
+    }
+
+    #[test]
+    fn a_named_server_on_a_unix_socket_has_its_own_prefix_and_the_default_port() {
+        let got = shown(&settings(), &which("alice", "srv"), Listen::Unix).join("\n");
+        for line in [
+            "JUPYTERHUB_CLIENT_ID=jupyterhub-user-alice-srv",
+            "JUPYTERHUB_SERVICE_PREFIX=/user/alice/srv/",
+            "JUPYTERHUB_SERVER_NAME=srv",
+            "JUPYTERHUB_SERVICE_URL=http://127.0.0.1:8888/user/alice/srv/",
+            r#"JUPYTERHUB_OAUTH_SCOPES=["access:servers!server=alice/srv", "access:servers!user=alice"]"#,
+        ] {
+            assert!(got.lines().any(|got| got == line), "{line} in {got}");
+        }
+    }
+
+    #[test]
+    fn options_become_variables_and_spawner_environment_wins() {
+        let mut settings = settings();
+        settings.public_url = Some("https://hub.example.org".into());
+        settings.admin_access = true;
+        settings.spawner.notebook_dir = "~/{username}".into();
+        settings.spawner.default_url = "/lab".into();
+        settings.spawner.debug = true;
+        settings.spawner.disable_user_config = true;
+        settings.spawner.environment = BTreeMap::from([("JUPYTERHUB_USER".into(), "other".into())]);
+        let got = shown(&settings, &which("alice", ""), Listen::Unix).join("\n");
+        for line in [
+            "JUPYTERHUB_HOST=https://hub.example.org",
+            "JUPYTERHUB_PUBLIC_URL=https://hub.example.org/user/alice/",
+            "JUPYTERHUB_PUBLIC_HUB_URL=https://hub.example.org/hub/",
+            "JUPYTERHUB_ADMIN_ACCESS=1",
+            "JUPYTERHUB_ROOT_DIR=~/alice",
+            "JUPYTERHUB_DEFAULT_URL=/lab",
+            "JUPYTERHUB_DEBUG=1",
+            "JUPYTERHUB_DISABLE_USER_CONFIG=1",
+            "JUPYTERHUB_USER=other",
+        ] {
+            assert!(got.lines().any(|got| got == line), "{line} in {got}");
+        }
+        assert!(!got.contains("\nHOME=") && !got.contains("\nPATH=") && !got.contains("\nUSER="));
+    }
+
+    #[test]
+    fn scopes_of_names_outside_ascii_are_escaped_as_python_does() {
+        assert_eq!(python_json("ü\"😀"), r#""\u00fc\"\ud83d\ude00""#);
+        assert_eq!(origin("https://a.example:8443/x/y"), "https://a.example:8443");
+    }
+}

@@ -1,0 +1,82 @@
+//! What happens regularly while the hub runs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::State;
+use super::launch::with_store;
+use crate::Hub;
+
+/// How often the sessions directory is compared with what the hub knows. A session must be seen
+/// twice, and what a killed hub left half done has to be settled within 5 s.
+const RESCAN_EVERY: Duration = Duration::from_secs(2);
+/// How often activity is carried into the database: JupyterHub's `last_activity_interval`.
+const ACTIVITY_EVERY: Duration = Duration::from_secs(300);
+
+impl Hub {
+    /// Watches over running servers until `stop`: death is noticed through the session's connection,
+    /// activity is carried from the proxy into the database every five minutes.
+    pub async fn watch_servers(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = interval(RESCAN_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut unknown = BTreeSet::new();
+        let mut activity_at = Instant::now() + ACTIVITY_EVERY;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            self.rescan(&mut unknown).await;
+            self.logins.sweep();
+            self.servers.sweep();
+            if Instant::now() >= activity_at {
+                activity_at = Instant::now() + ACTIVITY_EVERY;
+                self.record_activity().await;
+            }
+        }
+        self.record_activity().await;
+    }
+
+    /// Carries what the proxy knows of activity into the database.
+    pub(super) async fn record_activity(self: &Arc<Self>) {
+        let mut activity = Vec::new();
+        for server in self.servers.all() {
+            let which = &server.which;
+            if server.snapshot().state == State::Ready
+                && let Some(last) = self.routes.last_activity(&which.url(&self.settings.base_url))
+            {
+                activity.push((which.user.to_string(), which.server.to_string(), last));
+            }
+        }
+        if activity.is_empty() {
+            return;
+        }
+        if let Err(error) = with_store(self, move |hub| hub.store.record_activity(&activity)).await {
+            tracing::error!("cannot record activity: {error}");
+        }
+    }
+
+    /// Stops all servers, for `cleanup_servers`; waits at most `limit`.
+    pub async fn stop_all(self: &Arc<Self>, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let servers = self.servers.all();
+        for server in &servers {
+            server.stop();
+        }
+        for server in servers {
+            let mut live = server.watch();
+            let stopped = live.wait_for(|live| !live.snapshot.state.is_active());
+            if tokio::time::timeout_at(deadline, stopped).await.is_err() {
+                tracing::error!(
+                    "Failed to stop {}: it did not end within {} seconds",
+                    server.which,
+                    limit.as_secs()
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What the hub's own tests share: a hub on a temporary database, and a helper that only pretends.
+
+mod fake_helper;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use hubd_proto::{ServerName, UserName};
+use hubd_proxy::Routes;
+use hubd_store::Store;
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+use crate::clock::{Clock, Random};
+use crate::helper::HelperClient;
+use crate::hub::Parts;
+use crate::servers::{StartRequest, State};
+use crate::settings::{AuthenticatorKind, AuthenticatorSettings, SocketKind, SpawnerSettings};
+use crate::{Hub, Settings};
+
+pub(crate) use fake_helper::{FakeHelper, OnStart, TICKET};
+
+/// Longest wait of a test for something that takes milliseconds.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// A hub, its database and its helper.
+pub(crate) struct TestHub {
+    pub hub: Arc<Hub>,
+    pub helper: FakeHelper,
+    pub dir: TempDir,
+}
+
+impl TestHub {
+    /// A hub with the settings of a fresh installation.
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A hub with changed settings.
+    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let helper = FakeHelper::start(&dir.path().join("run"));
+        let mut settings = settings();
+        change(&mut settings);
+        let hub = hub_on(&dir.path().join("hub.sqlite"), &helper, settings);
+        Self { hub, helper, dir }
+    }
+
+    /// Another hub on the same helper, as after a restart; `database` is a file name.
+    pub fn restarted(&self, database: &str) -> Arc<Hub> {
+        hub_on(&self.dir.path().join(database), &self.helper, settings())
+    }
+}
+
+fn hub_on(database: &Path, helper: &FakeHelper, settings: Settings) -> Arc<Hub> {
+    Hub::new(Parts {
+        settings,
+        store: Store::open(database).expect("a database"),
+        routes: Arc::new(Routes::default()),
+        helper: HelperClient { socket: helper.socket(), timeout: Duration::from_secs(5) },
+        clock: Arc::new(SystemClock),
+        random: Arc::new(Counting::default()),
+    })
+}
+
+/// A name.
+pub(crate) fn user(name: &str) -> UserName {
+    name.parse().expect("a user name")
+}
+
+/// A server's name.
+pub(crate) fn server(name: &str) -> ServerName {
+    name.parse().expect("a server name")
+}
+
+/// A request with a ticket that the fake helper accepts.
+pub(crate) fn request(name: &str) -> StartRequest {
+    StartRequest {
+        user: user(name),
+        server: server(""),
+        session_id: None,
+        ticket: Some(TICKET.to_owned().into()),
+        user_options: None,
+    }
+}
+
+/// Starts the default server of `name` and waits for the end of the start.
+pub(crate) async fn started(hub: &Arc<Hub>, name: &str) -> State {
+    hub.start_server(request(name)).await.expect("begun");
+    hub.wait_server(&user(name), &server(""), SOON).await
+}
+
+/// Settings as a fresh installation has them, with the hub on 127.0.0.1:8081.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        base_url: "/".into(),
+        hub_api_url: "http://127.0.0.1:8081/hub/api".into(),
+        public_url: None,
+        cookie_secret: Zeroizing::new(vec![7; 32]),
+        cookie_max_age_days: 14.0,
+        default_url: None,
+        redirect_to_server: true,
+        admin_access: false,
+        allow_named_servers: true,
+        named_server_limit_per_user: 0,
+        shutdown_on_logout: false,
+        template_vars: BTreeMap::new(),
+        authenticator: AuthenticatorSettings {
+            kind: AuthenticatorKind::Pam,
+            admin_users: BTreeSet::new(),
+            allowed_users: BTreeSet::new(),
+            blocked_users: BTreeSet::new(),
+            allow_all: true,
+            allow_existing_users: false,
+        },
+        spawner: SpawnerSettings {
+            profile: None,
+            socket: SocketKind::Unix,
+            args: Vec::new(),
+            environment: BTreeMap::new(),
+            default_url: String::new(),
+            notebook_dir: String::new(),
+            debug: false,
+            disable_user_config: false,
+            start_timeout: Duration::from_secs(60),
+            http_timeout: Duration::from_secs(30),
+        },
+        slow_spawn_timeout: Duration::from_secs(10),
+        slow_stop_timeout: Duration::from_secs(10),
+    }
+}
+
+/// The real time.
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+/// Different bytes each time, the same in each run.
+#[derive(Default)]
+struct Counting(AtomicU64);
+
+impl Random for Counting {
+    fn fill(&self, bytes: &mut [u8]) {
+        for byte in bytes {
+            let count = self.0.fetch_add(1, Ordering::Relaxed);
+            *byte = (count.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8 ^ count as u8;
+        }
+    }
+}

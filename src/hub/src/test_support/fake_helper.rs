@@ -1,0 +1,386 @@
+//! A helper that speaks the protocol but starts nothing: its servers are tasks that answer on a socket.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hubd_proto::frame::{self, HEADER_BYTES};
+use hubd_proto::message::{
+    Authenticate, Authenticated, Endpoint, Exited, Listen, Prompt, RefusalCode, Refused, SessionStatus, Start,
+};
+use hubd_proto::{ProfileName, Reply, Request, SessionId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::watch;
+
+/// The ticket that every login gives.
+pub(crate) const TICKET: &str = "dGlja2V0LW9mLXRoZS1mYWtlLWhlbHBlci0wMTIzNDU";
+/// The password that every login takes.
+pub(crate) const PASSWORD: &str = "correct horse";
+/// The answer to the second question, if one is asked.
+pub(crate) const CODE: &str = "123456";
+
+/// What happens to a start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnStart {
+    /// A server that answers at once.
+    Serve,
+    /// A server that listens but answers 503 for ever.
+    Broken,
+    /// A server that never listens.
+    Mute,
+    /// A server that exits before it listens.
+    Exit(i32),
+    /// A refusal.
+    Refuse(RefusalCode),
+    /// No answer at all until [`FakeHelper::release`].
+    Hang,
+    /// The connection is closed without an answer.
+    HangUp,
+}
+
+/// What the helper does; tests change it at any time.
+#[derive(Clone)]
+pub(crate) struct Script {
+    pub start: OnStart,
+    pub login: Option<RefusalCode>,
+    pub second_question: bool,
+    /// Whether a PAM handle outlives its login.
+    pub holds_logins: bool,
+    /// When sessions say that they were started, in seconds before now.
+    pub age_seconds: u64,
+}
+
+struct Session {
+    status: SessionStatus,
+    /// What the server gets, tokens included.
+    environment: HashMap<String, String>,
+    how: OnStart,
+    exit: watch::Sender<Option<Exited>>,
+}
+
+struct Shared {
+    run: PathBuf,
+    uid: u32,
+    script: Mutex<Script>,
+    sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
+    /// Names of the requests so far, in order.
+    requests: Mutex<Vec<String>>,
+    released: watch::Sender<bool>,
+}
+
+/// The fake helper; it and its servers end with the runtime.
+#[derive(Clone)]
+pub(crate) struct FakeHelper(Arc<Shared>);
+
+impl FakeHelper {
+    /// Listens in `run`, which is made.
+    pub fn start(run: &Path) -> Self {
+        for directory in ["sessions", "servers"] {
+            std::fs::create_dir_all(run.join(directory)).expect("made");
+        }
+        let uid = std::fs::metadata(run).expect("there").uid();
+        let script = Script {
+            start: OnStart::Serve,
+            login: None,
+            second_question: false,
+            holds_logins: true,
+            age_seconds: 0,
+        };
+        let helper = Self(Arc::new(Shared {
+            run: run.to_owned(),
+            uid,
+            script: Mutex::new(script),
+            sessions: Mutex::default(),
+            requests: Mutex::default(),
+            released: watch::Sender::new(false),
+        }));
+        let listener = UnixListener::bind(helper.socket()).expect("bound");
+        let accepting = helper.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let helper = accepting.clone();
+                tokio::spawn(async move { helper.converse(stream).await });
+            }
+        });
+        helper
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.0.run.join("helper.sock")
+    }
+
+    /// Changes what happens from now on.
+    pub fn script(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.0.script.lock().expect("unpoisoned"));
+    }
+
+    /// Lets starts that hang go on.
+    pub fn release(&self) {
+        self.0.released.send_replace(true);
+    }
+
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<String> {
+        self.0.requests.lock().expect("unpoisoned").clone()
+    }
+
+    /// How many servers run.
+    pub fn running(&self) -> usize {
+        self.0.sessions.lock().expect("unpoisoned").len()
+    }
+
+    /// The environment of a user's only server.
+    pub fn environment(&self, user: &str) -> HashMap<String, String> {
+        self.session(user).expect("running").environment.clone()
+    }
+
+    /// The note of a user's only server.
+    pub fn note_of(&self, user: &str) -> String {
+        self.session(user).expect("running").status.note.clone()
+    }
+
+    /// Ends a user's only server, as a signal or its own exit would.
+    pub fn end(&self, user: &str, code: Option<i32>, signal: Option<i32>) {
+        let session = self.session(user).expect("running");
+        session.exit.send_replace(Some(exited(code, signal, false)));
+    }
+
+    fn session(&self, user: &str) -> Option<Arc<Session>> {
+        let sessions = self.0.sessions.lock().expect("unpoisoned");
+        sessions.values().find(|session| session.status.user.as_str() == user).cloned()
+    }
+
+    fn note(&self, request: &str) -> Script {
+        self.0.requests.lock().expect("unpoisoned").push(request.to_owned());
+        self.0.script.lock().expect("unpoisoned").clone()
+    }
+
+    async fn converse(&self, mut stream: UnixStream) {
+        match read(&mut stream).await {
+            Some(Request::Authenticate(authenticate)) => self.authenticate(stream, authenticate).await,
+            Some(Request::Start(start)) => self.begin(stream, *start, false).await,
+            Some(Request::Revoke(_)) => {
+                self.note("revoke");
+                write(&mut stream, &Reply::Done).await;
+            }
+            _ => {}
+        }
+    }
+
+    async fn authenticate(&self, mut stream: UnixStream, login: Authenticate) {
+        let script = self.note("authenticate");
+        let mut questions = vec![("Password: ", false, PASSWORD)];
+        if script.second_question {
+            questions.push(("Verification code: ", true, CODE));
+        }
+        for (text, echo, wanted) in questions {
+            write(&mut stream, &Reply::Prompt(Prompt { echo, text: text.into() })).await;
+            let Some(Request::Answer(answer)) = read(&mut stream).await else { return };
+            let refusal =
+                script.login.or((answer.text.expose() != wanted).then_some(RefusalCode::LoginRefused));
+            if let Some(code) = refusal {
+                return refuse(&mut stream, code).await;
+            }
+        }
+        let yes = Authenticated {
+            user: login.user,
+            uid: self.0.uid,
+            ticket: TICKET.to_owned().into(),
+            ticket_expires_at: 4_000_000_000,
+        };
+        write(&mut stream, &Reply::Authenticated(yes)).await;
+        if script.holds_logins
+            && let Some(Request::Start(start)) = read(&mut stream).await
+        {
+            self.begin(stream, *start, true).await;
+        }
+    }
+
+    async fn begin(&self, mut stream: UnixStream, start: Start, held: bool) {
+        let script = self.note(if held { "start-held" } else { "start" });
+        let known = start.ticket.as_ref().map(|ticket| ticket.expose() == TICKET);
+        match known {
+            None if !held => return refuse(&mut stream, RefusalCode::TicketMissing).await,
+            Some(false) => return refuse(&mut stream, RefusalCode::TicketInvalid).await,
+            _ => {}
+        }
+        match script.start {
+            OnStart::Refuse(code) => return refuse(&mut stream, code).await,
+            OnStart::HangUp => return,
+            OnStart::Hang => {
+                let mut released = self.0.released.subscribe();
+                released.wait_for(|released| *released).await.expect("the helper lives");
+            }
+            _ => {}
+        }
+        match self.session_of(start, &script).await {
+            Some(session) => {
+                write(&mut stream, &Reply::Started(session.status.clone())).await;
+                control(stream, session).await;
+            }
+            None => refuse(&mut stream, RefusalCode::AlreadyRunning).await,
+        }
+    }
+
+    async fn session_of(&self, start: Start, script: &Script) -> Option<Arc<Session>> {
+        let mut hasher = DefaultHasher::new();
+        (start.user.as_str(), start.server.as_str()).hash(&mut hasher);
+        let id = SessionId::from_parts(self.0.uid, hasher.finish().to_be_bytes());
+        let directory = self.0.run.join("servers").join(id.as_str());
+        let endpoint = match start.listen {
+            Listen::Unix => Endpoint::Unix(directory.join("s").to_str().expect("text").to_owned()),
+            Listen::Tcp(port) => Endpoint::Tcp(port),
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let status = SessionStatus {
+            session: id.clone(),
+            user: start.user,
+            uid: self.0.uid,
+            server: start.server,
+            profile: ProfileName::default_profile(),
+            pid: 4567,
+            started_at: now - script.age_seconds,
+            endpoint,
+            note: start.note,
+            stopping: false,
+        };
+        let environment =
+            start.environment.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+        let session =
+            Arc::new(Session { status, environment, how: script.start, exit: watch::Sender::new(None) });
+        {
+            let mut sessions = self.0.sessions.lock().expect("unpoisoned");
+            if sessions.contains_key(&id) {
+                return None;
+            }
+            sessions.insert(id.clone(), Arc::clone(&session));
+        }
+        std::fs::create_dir_all(&directory).expect("made");
+        let path = self.0.run.join("sessions").join(format!("{id}.sock"));
+        let listener = UnixListener::bind(&path).expect("bound");
+        tokio::spawn(self.clone().live(Arc::clone(&session), listener, path, directory));
+        Some(session)
+    }
+
+    /// The life of one session: control connections, the server, its end.
+    async fn live(self, session: Arc<Session>, listener: UnixListener, path: PathBuf, directory: PathBuf) {
+        let server = tokio::spawn(serve(session.status.endpoint.clone(), session.how));
+        if let OnStart::Exit(code) = session.how {
+            session.exit.send_replace(Some(exited(Some(code), None, false)));
+        }
+        let mut exit = session.exit.subscribe();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => {
+                    let (stream, _) = accepted.expect("accepted");
+                    tokio::spawn(control(stream, Arc::clone(&session)));
+                }
+                _ = exit.wait_for(Option::is_some) => break,
+            }
+        }
+        server.abort();
+        let _ = std::fs::remove_file(path);
+        let _ = std::fs::remove_dir_all(directory);
+        self.0.sessions.lock().expect("unpoisoned").remove(&session.status.session);
+    }
+}
+
+/// One control connection.
+async fn control(mut stream: UnixStream, session: Arc<Session>) {
+    let mut exit = session.exit.subscribe();
+    loop {
+        let reply = tokio::select! {
+            request = read(&mut stream) => match request {
+                Some(Request::Status) => Reply::Status(session.status.clone()),
+                Some(Request::Log) => Reply::Log(vec!["a line".into()]),
+                Some(Request::Stop) => {
+                    session.exit.send_if_modified(|exit| {
+                        let runs = exit.is_none();
+                        if runs { *exit = Some(exited(None, Some(15), true)); }
+                        runs
+                    });
+                    Reply::Done
+                }
+                _ => return,
+            },
+            ended = exit.wait_for(Option::is_some) => {
+                Reply::Exited(ended.expect("the session lives").clone().expect("ended"))
+            }
+        };
+        let over = matches!(reply, Reply::Exited(_));
+        write(&mut stream, &reply).await;
+        if over {
+            return;
+        }
+    }
+}
+
+fn exited(code: Option<i32>, signal: Option<i32>, stopped: bool) -> Exited {
+    Exited {
+        code,
+        signal,
+        stopped,
+        log: vec!["Traceback (most recent call last):".into(), "ImportError".into()],
+    }
+}
+
+/// A web server that knows one answer.
+async fn serve(endpoint: Endpoint, how: OnStart) {
+    let answer: &'static str = match how {
+        OnStart::Serve | OnStart::Hang => {
+            "HTTP/1.1 403 Forbidden\r\nX-JupyterHub-Version: 6.1.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        }
+        OnStart::Broken => {
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        }
+        _ => return,
+    };
+    async fn one(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, answer: &'static str) {
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request).await;
+        let _ = stream.write_all(answer.as_bytes()).await;
+        let _ = stream.shutdown().await;
+    }
+    match endpoint {
+        Endpoint::Unix(path) => {
+            let listener = UnixListener::bind(path).expect("bound");
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(one(stream, answer));
+            }
+        }
+        Endpoint::Tcp(port) => {
+            let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("bound");
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(one(stream, answer));
+            }
+        }
+    }
+}
+
+async fn refuse(stream: &mut UnixStream, code: RefusalCode) {
+    let refused = Refused {
+        code,
+        message: "The fake helper says no.".into(),
+        notices: Vec::new(),
+        retry_after_seconds: (code == RefusalCode::RateLimited).then_some(7),
+    };
+    write(stream, &Reply::Refused(refused)).await;
+}
+
+async fn read(stream: &mut UnixStream) -> Option<Request> {
+    let mut header = [0; HEADER_BYTES];
+    stream.read_exact(&mut header).await.ok()?;
+    let mut body = vec![0; frame::body_length(header).ok()?];
+    stream.read_exact(&mut body).await.ok()?;
+    frame::decode_request(&body).ok()
+}
+
+async fn write(stream: &mut UnixStream, reply: &Reply) {
+    let bytes = frame::encode(reply).expect("short enough");
+    // The hub may have gone; the session lives on.
+    let _ = stream.write_all(&bytes).await;
+}
