@@ -15,6 +15,7 @@ use http::{Method, StatusCode};
 use hubd_proxy::Client;
 
 use crate::Hub;
+use crate::api;
 use crate::error::HttpError;
 use crate::pages::access_log::{Asker, Line};
 use crate::pages::headers::{Nonce, add_common};
@@ -64,8 +65,9 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .merge(pages)
         .merge(others)
         .fallback(outside::fallback)
-        .layer(middleware::from_fn_with_state(Arc::clone(&hub), around))
-        .with_state(hub)
+        .with_state(Arc::clone(&hub))
+        .nest(&format!("{base}hub/api"), api::router(Arc::clone(&hub)))
+        .layer(middleware::from_fn_with_state(hub, around))
 }
 
 /// A page: `GET` only. Other methods are added to it.

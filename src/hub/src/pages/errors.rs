@@ -69,8 +69,18 @@ pub fn finish(hub: &Arc<Hub>, parts: &Parts, error: PageError) -> Response {
             let login = visit.hub_url("login");
             visit.found(&format!("{login}?next={}", urls::value(visit.uri())))
         }
+        PageError::Http(error) if is_api(&visit) => {
+            let body = serde_json::json!({ "status": error.status.as_u16(), "message": error.message });
+            visit.json(error.status, &body)
+        }
         PageError::Http(error) => error_page(&visit, &error),
     }
+}
+
+/// Whether a request is for the API, whose errors are JSON. The pages of the OAuth provider are pages.
+fn is_api(visit: &Visit) -> bool {
+    let path = visit.parts.uri.path();
+    path.starts_with(&visit.hub_url("api/")) && !path.starts_with(&visit.hub_url("api/oauth2/authorize"))
 }
 
 /// The error page; `404.html` for 404 as in JupyterHub.

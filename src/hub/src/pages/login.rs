@@ -116,7 +116,14 @@ fn refused_page(visit: &Visit, username: &str, refused: &LoginRefused) -> Respon
 async fn welcome(visit: &Visit, login: LoggedIn) -> Result<Response, PageError> {
     let name = login.user.clone();
     let said: Vec<Notice> = login.notices.iter().filter(|notice| matters(notice)).cloned().collect();
-    let cookies = visit.hub.finish_login(&visit.parts, login).await?;
+    let cookies = match visit.hub.finish_login(&visit.parts, login).await {
+        Ok(cookies) => cookies,
+        Err(error) => {
+            let text = error.message.as_deref().unwrap_or("The hub cannot let you in at the moment.");
+            let shown = Shown { username: name.as_str(), error: text, ..Shown::default() };
+            return Ok(login_page(visit, error.status, &shown));
+        }
+    };
     let browser = browser(visit, &name)?;
     let next = visit.hub.next_url(&visit.parts, browser.as_ref());
     let mut response = if said.is_empty() {
