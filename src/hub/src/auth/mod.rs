@@ -1,18 +1,31 @@
 //! Who is asking: cookies, tokens, XSRF, and what they may do (scopes).
+//!
+//! Pages ask [`Hub::browser`](crate::Hub::browser) and [`Hub::may`](crate::Hub::may), the API asks
+//! [`Hub::caller`](crate::Hub::caller); `login.rs` is what a login and a logout do.
+
+mod cookies;
+mod identity;
+mod login;
+mod next_url;
+pub mod scopes;
+mod signed;
+mod xsrf;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use http::HeaderMap;
-use http::request::Parts;
-use hubd_proto::{Secret, UserName};
+use hubd_proto::UserName;
 
-use crate::Hub;
-use crate::error::HttpError;
-use crate::login::LoggedIn;
+pub use cookies::{Cookie, Lifetime};
+pub use xsrf::Xsrf;
 
 /// Cookie of the helper's ticket: HttpOnly, SameSite=Lax, Path = hub prefix. `__Host-` is not possible with a path.
 pub const TICKET_COOKIE: &str = "hubd-ticket";
+/// Cookie that says who is logged in: the signed `users.cookie_id`.
+pub const LOGIN_COOKIE: &str = "jupyterhub-hub-login";
+/// Cookie of the browser's session id.
+pub const SESSION_COOKIE: &str = "jupyterhub-session-id";
+/// Cookie of the token against forged requests.
+pub const XSRF_COOKIE: &str = "_xsrf";
 
 /// A person in a browser, known by the login cookie.
 #[derive(Debug, Clone)]
@@ -47,71 +60,20 @@ pub enum CallerKind {
     Service(hubd_store::Service),
 }
 
-impl Hub {
-    /// Who the login cookie names: signature, age and `cookie_id` are checked. Also updates the user's
-    /// activity. Use it in page handlers.
-    pub fn browser(&self, headers: &HeaderMap) -> Option<Browser> {
-        todo!()
+impl Caller {
+    /// Whether the user's or service's record says admin.
+    pub fn is_admin(&self) -> bool {
+        match &self.kind {
+            CallerKind::User(user) => user.admin,
+            CallerKind::Service(service) => service.admin,
+        }
     }
 
-    /// Who calls the API, by `Authorization` or cookie with the XSRF rules of JupyterHub. `None` is anonymous.
-    pub fn caller(&self, parts: &Parts) -> Result<Option<Caller>, HttpError> {
-        todo!()
+    /// The user, if it is one.
+    pub fn user(&self) -> Option<&hubd_store::User> {
+        match &self.kind {
+            CallerKind::User(user) => Some(user),
+            CallerKind::Service(_) => None,
+        }
     }
-
-    /// The ticket in the person's cookie.
-    pub fn ticket(&self, headers: &HeaderMap) -> Option<Secret> {
-        todo!()
-    }
-
-    /// The `_xsrf` token for a page: the one of a still valid cookie, or a new one with the
-    /// `Set-Cookie` value that gives it to the browser.
-    pub fn xsrf_for_page(&self, parts: &Parts, browser: Option<&Browser>) -> Xsrf {
-        todo!()
-    }
-
-    /// Checks a form post: `submitted` must equal the cookie, and the cookie be this session's.
-    pub fn check_xsrf(
-        &self,
-        parts: &Parts,
-        browser: Option<&Browser>,
-        submitted: &str,
-    ) -> Result<(), HttpError> {
-        todo!()
-    }
-
-    /// Ends a login attempt well: makes or updates the user's rows (roles, admin), keeps the PAM handle,
-    /// and returns the `Set-Cookie` values (session id, login, ticket, `_xsrf`), all new.
-    pub async fn finish_login(
-        self: &Arc<Self>,
-        parts: &Parts,
-        login: LoggedIn,
-    ) -> Result<Vec<String>, HttpError> {
-        todo!()
-    }
-
-    /// Logs out: tokens of the session, ticket, held PAM handle, and a new `cookie_id` so that the old login
-    /// cookie is dead; returns the `Set-Cookie` values that clear all.
-    pub async fn finish_logout(self: &Arc<Self>, parts: &Parts) -> Result<Vec<String>, HttpError> {
-        todo!()
-    }
-
-    /// The validated `next` of a login or start, or where the person belongs (`default_url`, server, spawn, home).
-    pub fn next_url(&self, parts: &Parts, browser: Option<&Browser>) -> String {
-        todo!()
-    }
-
-    /// Whether the person may see or use `owner`'s server `server` (`scope` is for instance `access:servers` or
-    /// `servers`): own, by scope, group or share.
-    pub fn may(&self, browser: &Browser, scope: &str, owner: &UserName, server: &str) -> bool {
-        todo!()
-    }
-}
-
-/// The `_xsrf` token of a page.
-pub struct Xsrf {
-    /// The token, for the form's hidden field.
-    pub token: String,
-    /// `Set-Cookie`, if the browser needs a new one.
-    pub set_cookie: Option<String>,
 }

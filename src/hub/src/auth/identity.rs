@@ -1,0 +1,247 @@
+//! From a request to a person or service: login cookie, token, session id, ticket, address and scheme.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::request::Parts;
+use http::{HeaderMap, Method, header};
+use hubd_proto::{Secret, UserName};
+use hubd_proxy::Client;
+use hubd_store::{ApiToken, StoreError, User};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::signed::{Check, Formats, verify};
+use super::{Browser, Caller, CallerKind, LOGIN_COOKIE, SESSION_COOKIE, TICKET_COOKIE, cookies};
+use crate::Hub;
+use crate::error::HttpError;
+
+/// How often at most activity is written, as `JupyterHub.activity_resolution`.
+const ACTIVITY_RESOLUTION: Duration = Duration::from_secs(30);
+/// Longest session id in bytes: JupyterHub's have 32, and what is stored must stay bounded.
+const SESSION_ID_BYTES_MAX: usize = 64;
+/// What tokens of user servers are called: their use is no activity of the person.
+const SERVER_TOKEN_NOTE: &str = "Server at ";
+/// What stays as it is in a path segment, as JupyterHub's `url_escape_path`.
+const PATH_SEGMENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b'@');
+
+impl Hub {
+    /// Who the login cookie names: signature, age and `cookie_id` are checked. Also updates the user's
+    /// activity. Use it in page handlers.
+    pub fn browser(&self, headers: &HeaderMap) -> Option<Browser> {
+        let user = self.cookie_user(headers)?;
+        let name = UserName::new(user.name.as_str()).ok()?;
+        if self.settings.authenticator.blocked_users.contains(&name) {
+            return None;
+        }
+        let now = self.clock.now();
+        if is_stale(user.last_activity, now) {
+            log_unwritten(self.store.record_user_activity(&user.name, now));
+        }
+        Some(Browser { user, name, session_id: self.session_id(headers) })
+    }
+
+    /// Who calls the API, by `Authorization` or cookie with the XSRF rules of JupyterHub. `None` is anonymous.
+    pub fn caller(&self, parts: &Parts) -> Result<Option<Caller>, HttpError> {
+        if let Some(token) = bearer(&parts.headers)
+            && let Some(caller) = self.token_caller(token)?
+        {
+            return Ok(Some(caller));
+        }
+        let browser = self.browser(&parts.headers).filter(|_| may_use_cookie(parts));
+        let Some(browser) = browser else {
+            // Only a browser on another site sends Origin without credentials: it must not learn more.
+            if parts.headers.contains_key(header::ORIGIN) {
+                self.check_api_xsrf(parts, None)?;
+            }
+            return Ok(None);
+        };
+        if !matches!(parts.method, Method::HEAD | Method::OPTIONS) {
+            self.check_api_xsrf(parts, Some(&browser))?;
+        }
+        let scopes = self.scopes_of_user(&browser.user)?;
+        let session_id = browser.session_id;
+        Ok(Some(Caller { kind: CallerKind::User(browser.user), scopes, token: None, session_id }))
+    }
+
+    /// The ticket in the person's cookie.
+    pub fn ticket(&self, headers: &HeaderMap) -> Option<Secret> {
+        let value = cookies::values(headers, TICKET_COOKIE).find(|value| !value.is_empty())?;
+        Some(Secret::new(value.to_owned()))
+    }
+
+    /// The browser's session id.
+    pub fn session_id(&self, headers: &HeaderMap) -> Option<String> {
+        let plain = |value: &&str| {
+            !value.is_empty()
+                && value.len() <= SESSION_ID_BYTES_MAX
+                && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        };
+        cookies::values(headers, SESSION_COOKIE).find(plain).map(str::to_owned)
+    }
+
+    /// The user of a token that holds, with what the token may do; notes its use.
+    pub(crate) fn token_caller(&self, token: &str) -> Result<Option<Caller>, HttpError> {
+        let now = self.clock.now();
+        let Some(token) = self.store.token(token, now)? else { return Ok(None) };
+        let kind = match (token.user_id, token.service_id) {
+            (Some(id), _) => self.store.user_by_id(id)?.map(CallerKind::User),
+            (None, Some(id)) => self.store.service_by_id(id)?.map(CallerKind::Service),
+            (None, None) => None,
+        };
+        let Some(kind) = kind else { return Ok(None) };
+        if is_stale(token.last_activity, now) {
+            let person_too = !token.note.starts_with(SERVER_TOKEN_NOTE);
+            log_unwritten(self.store.record_token_use(&token, person_too, now));
+        }
+        let scopes = self.scopes_of_token(&token, &kind)?;
+        let session_id = token.session_id.clone();
+        Ok(Some(Caller { kind, scopes, token: Some(token), session_id }))
+    }
+
+    /// The user that a login cookie's value names.
+    pub(crate) fn user_of_login_cookie(&self, value: &str) -> Option<User> {
+        let check = Check {
+            secret: &self.settings.cookie_secret,
+            name: LOGIN_COOKIE,
+            now: self.unix_now(),
+            age_seconds_max: self.settings.cookie_max_age_days * 86400.0,
+            formats: Formats::OneAndTwo,
+        };
+        let cookie_id = String::from_utf8(verify(check, value)?).ok()?;
+        match self.store.user_by_cookie_id(&cookie_id) {
+            Ok(user) => user,
+            Err(error) => {
+                tracing::error!(%error, "cannot look up a login cookie");
+                None
+            }
+        }
+    }
+
+    fn cookie_user(&self, headers: &HeaderMap) -> Option<User> {
+        cookies::values(headers, LOGIN_COOKIE).find_map(|value| self.user_of_login_cookie(value))
+    }
+
+    /// Now, in whole seconds since 1970.
+    pub(crate) fn unix_now(&self) -> i64 {
+        let since = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// The browser's address, as far as the proxy believes it.
+    pub(crate) fn client_address(&self, parts: &Parts) -> IpAddr {
+        client(parts).map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |client| client.address)
+    }
+
+    /// Whether the person's connection is encrypted: then cookies are Secure.
+    pub(crate) fn is_https(&self, parts: &Parts) -> bool {
+        match &self.settings.public_url {
+            Some(url) => url.starts_with("https:"),
+            None => client(parts).is_some_and(|client| client.https),
+        }
+    }
+
+    /// The host the person asked for.
+    pub(crate) fn host(&self, parts: &Parts) -> String {
+        let sent = || parts.headers.get(header::HOST)?.to_str().ok().map(str::to_owned);
+        client(parts).map(|client| client.host.clone()).or_else(sent).unwrap_or_default()
+    }
+}
+
+/// The path of a server: `/user/alice/` or `/user/alice/name/`.
+pub(crate) fn server_url(base_url: &str, user: &str, server: &str) -> String {
+    let user = path_segment(user);
+    if server.is_empty() {
+        format!("{base_url}user/{user}/")
+    } else {
+        format!("{base_url}user/{user}/{}/", path_segment(server))
+    }
+}
+
+/// A name as one segment of a path.
+pub(crate) fn path_segment(name: &str) -> String {
+    utf8_percent_encode(name, PATH_SEGMENT).to_string()
+}
+
+fn client(parts: &Parts) -> Option<&Client> {
+    parts.extensions.get::<Client>().or_else(|| parts.extensions.get::<Arc<Client>>().map(Arc::as_ref))
+}
+
+/// The token of `Authorization: token …` or `bearer …`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = text.split_once(' ')?;
+    let token = token.trim_start_matches(' ');
+    let known = scheme.eq_ignore_ascii_case("token") || scheme.eq_ignore_ascii_case("bearer");
+    (known && !token.is_empty() && !token.contains(char::is_whitespace)).then_some(token)
+}
+
+/// A form on another site can post, but cannot call its body JSON.
+fn may_use_cookie(parts: &Parts) -> bool {
+    if parts.method != Method::POST {
+        return true;
+    }
+    let Some(kind) = parts.headers.get(header::CONTENT_TYPE) else { return true };
+    let Ok(kind) = kind.to_str() else { return false };
+    kind.is_empty()
+        || kind.to_lowercase().split(';').any(|part| part.trim_start().starts_with("application/json"))
+}
+
+fn is_stale(last: Option<SystemTime>, now: SystemTime) -> bool {
+    last.is_none_or(|last| now.duration_since(last).is_ok_and(|age| age >= ACTIVITY_RESOLUTION))
+}
+
+/// Activity that cannot be written keeps nobody out: reading goes on when the disk is full.
+fn log_unwritten(result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "cannot note activity");
+    }
+}
+
+/// Whether a token belongs to a user server.
+pub(crate) fn is_server_token(token: &ApiToken) -> bool {
+    token.note.starts_with(SERVER_TOKEN_NOTE)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Request};
+
+    use super::*;
+
+    #[test]
+    fn only_token_and_bearer_are_tokens() {
+        let of = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_static(text));
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(of("token abc").as_deref(), Some("abc"));
+        assert_eq!(of("BEARER   abc").as_deref(), Some("abc"));
+        for bad in ["Basic abc", "token", "token ", "token a b", "tokenabc", " token abc"] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_form_cannot_use_the_cookie() {
+        let may = |method: &str, kind: Option<&str>| {
+            let mut request = Request::builder().method(method).uri("/");
+            if let Some(kind) = kind {
+                request = request.header(header::CONTENT_TYPE, kind);
+            }
+            may_use_cookie(&request.body(()).unwrap().into_parts().0)
+        };
+        assert!(may("POST", None) && may("POST", Some("application/json; charset=utf-8")));
+        assert!(may("DELETE", Some("text/plain")) && may("GET", Some("text/plain")));
+        assert!(!may("POST", Some("text/plain")) && !may("POST", Some("application/x-www-form-urlencoded")));
+    }
+
+    #[test]
+    fn server_urls_escape_names_as_jupyterhub_does() {
+        assert_eq!(server_url("/", "alice", ""), "/user/alice/");
+        assert_eq!(server_url("/pre/", "Grace Hopper@x", "a+b"), "/pre/user/Grace%20Hopper@x/a%2Bb/");
+        assert_eq!(path_segment("a%2Fb~ü!*'()"), "a%252Fb~%C3%BC%21%2A%27%28%29");
+    }
+}

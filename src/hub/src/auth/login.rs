@@ -1,0 +1,121 @@
+//! What a login and a logout do to rows and cookies.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::StatusCode;
+use http::request::Parts;
+use hubd_proto::UserName;
+use hubd_store::NewUser;
+
+use super::signed::sign;
+use super::{Cookie, LOGIN_COOKIE, Lifetime, SESSION_COOKIE, TICKET_COOKIE, XSRF_COOKIE};
+use crate::Hub;
+use crate::error::HttpError;
+use crate::login::LoggedIn;
+
+/// How long a browser keeps the login cookie, as JupyterHub; how long it counts is `cookie_max_age_days`.
+const LOGIN_COOKIE_LIFETIME: Duration = Duration::from_secs(30 * 86400);
+/// How far in the past the expiry of a cleared cookie lies, as Tornado writes it.
+const CLEARED_AGO: Duration = Duration::from_secs(365 * 86400);
+
+impl Hub {
+    /// Ends a login attempt well: makes or updates the user's rows (roles, admin), keeps the PAM handle,
+    /// and returns the `Set-Cookie` values (session id, login, ticket, `_xsrf`), all new.
+    pub async fn finish_login(
+        self: &Arc<Self>,
+        parts: &Parts,
+        mut login: LoggedIn,
+    ) -> Result<Vec<String>, HttpError> {
+        self.check_allowed(&login.user)?;
+        let now = self.clock.now();
+        let admin = self.settings.authenticator.admin_users.contains(&login.user).then_some(true);
+        let new = NewUser { name: login.user.to_string(), admin: false, cookie_id: self.new_token() };
+        let user = self.store.login_user(&new, admin, now)?;
+        self.end_previous_session(parts)?;
+
+        // A session id that somebody planted before the login must not be the one after it.
+        let session_id = self.new_token();
+        self.keep_login(&session_id, &mut login);
+        let signed =
+            sign(&self.settings.cookie_secret, LOGIN_COOKIE, user.cookie_id.as_bytes(), self.unix_now());
+        let hub_prefix = self.settings.hub_prefix();
+        let secure = self.is_https(parts);
+        let cookie = |name, value, path, lifetime| {
+            Cookie { name, value, path, lifetime, http_only: true, secure }.header()
+        };
+        let until = Lifetime::Until(now + LOGIN_COOKIE_LIFETIME);
+        let mut cookies = vec![
+            cookie(SESSION_COOKIE, session_id.as_str(), self.settings.base_url.as_str(), Lifetime::Session),
+            cookie(LOGIN_COOKIE, signed.as_str(), hub_prefix.as_str(), until),
+        ];
+        if let Some((ticket, expires_at)) = &login.ticket {
+            let until = Lifetime::Until(UNIX_EPOCH + Duration::from_secs(*expires_at));
+            cookies.push(cookie(TICKET_COOKIE, ticket.expose(), hub_prefix.as_str(), until));
+        }
+        cookies.push(self.new_xsrf_cookie(parts, &session_id, &user.cookie_id));
+        Ok(cookies)
+    }
+
+    /// Logs out: tokens of the session, ticket, held PAM handle, and a new `cookie_id` so that the old login
+    /// cookie is dead; returns the `Set-Cookie` values that clear all.
+    pub async fn finish_logout(self: &Arc<Self>, parts: &Parts) -> Result<Vec<String>, HttpError> {
+        if let Some(browser) = self.browser(&parts.headers) {
+            let session_id = browser.session_id.as_deref();
+            self.store.end_session(browser.user.id, session_id, &self.new_token())?;
+            let ticket = self.ticket(&parts.headers);
+            self.end_login(session_id.unwrap_or_default(), &browser.name, ticket).await;
+            if self.settings.shutdown_on_logout {
+                self.stop_servers_of(&browser.name).await;
+            }
+        }
+        let (hub_prefix, secure) = (self.settings.hub_prefix(), self.is_https(parts));
+        let long_ago = self.clock.now().checked_sub(CLEARED_AGO).unwrap_or(SystemTime::UNIX_EPOCH);
+        let cleared = |name, path, http_only| {
+            let lifetime = Lifetime::Until(long_ago);
+            Cookie { name, value: "", path, lifetime, http_only, secure }.header()
+        };
+        Ok(vec![
+            cleared(SESSION_COOKIE, self.settings.base_url.as_str(), true),
+            cleared(LOGIN_COOKIE, hub_prefix.as_str(), true),
+            cleared(TICKET_COOKIE, hub_prefix.as_str(), true),
+            cleared(XSRF_COOKIE, hub_prefix.as_str(), false),
+        ])
+    }
+
+    /// Whether somebody who is who they say may use this hub.
+    fn check_allowed(&self, user: &UserName) -> Result<(), HttpError> {
+        let rules = &self.settings.authenticator;
+        let exists = || Ok::<_, HttpError>(self.store.user(user.as_str())?.is_some());
+        let allowed = !rules.blocked_users.contains(user)
+            && (rules.allow_all
+                || rules.allowed_users.contains(user)
+                || rules.admin_users.contains(user)
+                || (rules.allow_existing_users && exists()?));
+        if allowed {
+            return Ok(());
+        }
+        tracing::warn!(%user, "login refused: not allowed on this hub");
+        let text = "Your password is right, but this account may not use this JupyterHub. \
+                    Ask the administrator to allow it.";
+        Err(HttpError::new(StatusCode::FORBIDDEN, text))
+    }
+
+    /// What the session before this login was given must not outlive it unseen: its logout can no longer name it.
+    fn end_previous_session(&self, parts: &Parts) -> Result<(), HttpError> {
+        if let Some(browser) = self.browser(&parts.headers)
+            && let Some(session_id) = &browser.session_id
+        {
+            self.store.end_session(browser.user.id, Some(session_id), &browser.user.cookie_id)?;
+        }
+        Ok(())
+    }
+
+    async fn stop_servers_of(self: &Arc<Self>, user: &UserName) {
+        for (server, _) in self.servers_of(user) {
+            if let Err(error) = self.stop_server(user, &server).await {
+                tracing::warn!(%user, %server, %error, "cannot stop a server at logout");
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Where a login or a start goes on: only ever to a path of our own origin.
+
+use http::request::Parts;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use super::Browser;
+use crate::Hub;
+
+/// Longest `next` in bytes: as long as a request line may reasonably be; a longer one counts as not given.
+const NEXT_BYTES_MAX: usize = 8192;
+
+/// What a `Location` header cannot carry as it is, or what browsers read as something else.
+const UNSAFE_IN_LOCATION: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\');
+
+/// Query parameters that are not carried on to where the person goes by default.
+const NOT_CARRIED: [&str; 2] = ["next", "_xsrf"];
+
+impl Hub {
+    /// The validated `next` of a login or start, or where the person belongs (`default_url`, server, spawn, home).
+    pub fn next_url(&self, parts: &Parts, browser: Option<&Browser>) -> String {
+        let query = parts.uri.query().unwrap_or("");
+        let origin = self.origin(parts);
+        let next = query_value(query, "next").and_then(|next| own_path(&next, &origin));
+        next.unwrap_or_else(|| with_query(self.home_of(browser), query))
+    }
+
+    /// Scheme and host that the person sees.
+    fn origin(&self, parts: &Parts) -> String {
+        match &self.settings.public_url {
+            Some(url) => {
+                let authority = url.splitn(4, '/').take(3).collect::<Vec<_>>();
+                authority.join("/")
+            }
+            None => {
+                let scheme = if self.is_https(parts) { "https" } else { "http" };
+                format!("{scheme}://{}", self.host(parts))
+            }
+        }
+    }
+
+    /// Where a person belongs who did not ask for anything else.
+    fn home_of(&self, browser: Option<&Browser>) -> String {
+        if let Some(url) = &self.settings.default_url {
+            return utf8_percent_encode(url, UNSAFE_IN_LOCATION).to_string();
+        }
+        let prefix = self.settings.hub_prefix();
+        match browser {
+            Some(browser) if self.settings.redirect_to_server => {
+                let server = self.server(&browser.name, &hubd_proto::ServerName::default());
+                if server.state.is_active() {
+                    super::identity::server_url(&self.settings.base_url, browser.name.as_str(), "")
+                } else {
+                    format!("{prefix}spawn")
+                }
+            }
+            _ => format!("{prefix}home"),
+        }
+    }
+}
+
+/// The path of `next`, if it is one of our own: what JupyterHub accepts, and nothing that a browser could
+/// take for another host or that cannot be sent in a header.
+pub(super) fn own_path(next: &str, origin: &str) -> Option<String> {
+    if next.is_empty() || next.len() > NEXT_BYTES_MAX || next.chars().any(char::is_control) {
+        return None;
+    }
+    let next = next.replace('\\', "%5C");
+    let next = match next.strip_prefix("///") {
+        Some(_) => format!("//{}", next.trim_start_matches('/')),
+        None => next,
+    };
+    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+    let path = strip_own(&next, origin).or_else(|| strip_own(&next, &format!("//{host}")));
+    let path = match path {
+        Some(rest) => format!("/{}", rest.trim_start_matches('/')),
+        None => next,
+    };
+    let is_path = path.starts_with('/') && !path.starts_with("//");
+    is_path.then(|| utf8_percent_encode(&path, UNSAFE_IN_LOCATION).to_string())
+}
+
+/// What follows `origin` in `url`, if the authority ends there.
+fn strip_own<'a>(url: &'a str, origin: &str) -> Option<&'a str> {
+    let rest = url.strip_prefix(origin)?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+/// Carries the request's other parameters on.
+fn with_query(url: String, query: &str) -> String {
+    let name = |pair: &&str| {
+        percent_decode_str(pair.split('=').next().unwrap_or("")).decode_utf8_lossy().into_owned()
+    };
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty() && !NOT_CARRIED.contains(&name(pair).as_str()))
+        .collect();
+    match (kept.is_empty(), url.contains('?')) {
+        (true, _) => url,
+        (false, false) => format!("{url}?{}", kept.join("&")),
+        (false, true) => format!("{url}&{}", kept.join("&")),
+    }
+}
+
+/// The first value of a parameter in a query or form body, decoded.
+pub(crate) fn query_value(query: &str, name: &str) -> Option<String> {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    query.split('&').find_map(|pair| {
+        let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(found) == name).then(|| decode(value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_same_urls_are_accepted_as_in_jupyterhub() {
+        let vectors: Value = serde_json::from_str(include_str!("testdata/next_url.json")).unwrap();
+        let cases = vectors.as_object().unwrap().values().find_map(Value::as_array).unwrap();
+        for case in cases.iter().filter(|case| case["subdomain_host"] == "") {
+            let public = case["public_url"].as_str().unwrap().trim_end_matches('/');
+            let origin = if public.is_empty() {
+                format!(
+                    "{}://{}",
+                    case["request_proto"].as_str().unwrap(),
+                    case["request_host"].as_str().unwrap()
+                )
+            } else {
+                public.to_owned()
+            };
+            let path = own_path(case["next"].as_str().unwrap(), &origin);
+            assert_eq!(path.unwrap_or_default(), case["result"].as_str().unwrap(), "{case}");
+        }
+    }
+
+    #[test]
+    fn nothing_leads_away_or_into_a_header() {
+        let origin = "https://hub.example";
+        for bad in [
+            "/x\r\nSet-Cookie: a=b",
+            "\r\n//evil.com",
+            "https://hub.example@evil.com/",
+            "https://hub.example.evil.com/",
+            "//hub.example@evil.com",
+            "http:/\\/evil.com",
+            "\t//evil.com",
+            "https:evil.com",
+            "javascript:alert(1)//",
+        ] {
+            assert_eq!(own_path(bad, origin), None, "{bad:?}");
+        }
+        assert_eq!(own_path("/\\/evil.com", origin).as_deref(), Some("/%5C/evil.com"));
+        assert_eq!(own_path("/a b\u{2025}", origin).as_deref(), Some("/a%20b%E2%80%A5"));
+        assert_eq!(own_path(&format!("/{}", "x".repeat(NEXT_BYTES_MAX)), origin), None);
+    }
+
+    #[test]
+    fn other_parameters_are_carried_on() {
+        assert_eq!(with_query("/hub/home".into(), "next=&a=1&_xsrf=x&b=%20"), "/hub/home?a=1&b=%20");
+        assert_eq!(with_query("/hub/home?c=1".into(), "a=1"), "/hub/home?c=1&a=1");
+        assert_eq!(with_query("/hub/home".into(), "next=x"), "/hub/home");
+    }
+
+    #[test]
+    fn parameters_are_decoded() {
+        assert_eq!(query_value("a=1&next=%2Fhub+x&next=2", "next").as_deref(), Some("/hub x"));
+        assert_eq!(query_value("a=1", "next"), None);
+        assert_eq!(query_value("next", "next").as_deref(), Some(""));
+    }
+}
