@@ -1,0 +1,133 @@
+//! Who may use hubd at all: the account as NSS knows it, held against root's policy.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use hubd_proto::UserName;
+use nix::unistd::{Gid, Uid, User};
+use zeroize::Zeroizing;
+
+use crate::setup::Setup;
+
+/// uids that are never anybody's, beside root: nobody, and -1 as 16 and as 32 bits.
+const NOBODY_UIDS: [u32; 3] = [65534, 65535, u32::MAX];
+/// uids that systemd hands out to services for a while (`DynamicUser=`).
+const SYSTEMD_DYNAMIC_UIDS: std::ops::RangeInclusive<u32> = 61184..=65519;
+
+/// An account that exists. What it may do, [`bar`] says.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Its name; equal to the name that was asked for.
+    pub name: UserName,
+    /// Its uid.
+    pub uid: Uid,
+    /// Its primary group.
+    pub gid: Gid,
+    /// Its home directory.
+    pub home: PathBuf,
+    /// Its login shell.
+    pub shell: PathBuf,
+}
+
+impl Account {
+    /// Looks the name up. `None`: there is no such account, or it is spelled differently.
+    ///
+    /// Without root every name is the helper's own account, with a home of its own.
+    ///
+    /// # Errors
+    /// NSS failed, for instance because a directory server does not answer.
+    pub fn find(setup: &Setup, name: &UserName) -> nix::Result<Option<Self>> {
+        let found =
+            if setup.root { User::from_name(name.as_str())? } else { User::from_uid(Uid::effective())? };
+        let Some(user) = found else { return Ok(None) };
+        if setup.root && user.name != name.as_str() {
+            return Ok(None);
+        }
+        let shell = if user.shell.as_os_str().is_empty() { "/bin/sh".into() } else { user.shell };
+        let home = if setup.root { user.dir } else { trial_home(setup, name) };
+        Ok(Some(Self { name: name.clone(), uid: user.uid, gid: user.gid, home, shell }))
+    }
+
+    /// All of its groups, by number.
+    pub fn groups(&self) -> nix::Result<Vec<Gid>> {
+        let name = std::ffi::CString::new(self.name.as_str()).map_err(|_| nix::errno::Errno::EINVAL)?;
+        nix::unistd::getgrouplist(&name, self.gid)
+    }
+
+    /// The first of `groups` that the account is a member of.
+    pub fn member_of<'a>(&self, groups: &'a [String]) -> Option<&'a str> {
+        let mine = users::get_user_groups(self.name.as_str(), self.gid.as_raw()).unwrap_or_default();
+        let member = |group: &&String| mine.iter().any(|own| own.name() == group.as_str());
+        groups.iter().find(member).map(String::as_str)
+    }
+
+    /// Why the policy bars this account from everything, if it does.
+    pub fn bar(&self, setup: &Setup) -> Option<String> {
+        if !setup.policy.username_pattern.takes(self.name.as_str()) {
+            return Some("the name is not of the form that username_pattern allows".into());
+        }
+        if !setup.root {
+            return None;
+        }
+        let (policy, uid) = (&setup.policy, self.uid.as_raw());
+        if uid == 0 || NOBODY_UIDS.contains(&uid) || SYSTEMD_DYNAMIC_UIDS.contains(&uid) {
+            return Some(format!("uid {uid} never gets a server"));
+        }
+        if uid < policy.min_uid || uid > policy.max_uid {
+            return Some(format!("uid {uid} is not between {} and {}", policy.min_uid, policy.max_uid));
+        }
+        if self.uid == setup.daemon_uid {
+            return Some("hubd itself gets no server".into());
+        }
+        if policy.denied_users.iter().any(|name| name == self.name.as_str()) {
+            return Some("denied_users names it".into());
+        }
+        if let Some(group) = self.member_of(&policy.denied_groups) {
+            return Some(format!("it is a member of {group}, which denied_groups names"));
+        }
+        if !shell_is_allowed(&self.shell) {
+            return Some(format!("its shell {} is not a login shell of /etc/shells", self.shell.display()));
+        }
+        (!self.home.is_absolute()).then(|| "its home directory is not an absolute path".into())
+    }
+
+    /// Whether the local shadow file has the account locked, as `usermod -L` does.
+    pub fn is_locked(&self) -> bool {
+        let shadow = Zeroizing::new(fs::read("/etc/shadow").unwrap_or_default());
+        shadow.split(|&byte| byte == b'\n').any(|line| {
+            let mut fields = line.split(|&byte| byte == b':');
+            fields.next() == Some(self.name.as_str().as_bytes())
+                && fields.next().is_some_and(|hash| hash.starts_with(b"!"))
+        })
+    }
+}
+
+/// The home that a name gets in a trial without root. A [`UserName`] holds no slash and starts with no dot.
+fn trial_home(setup: &Setup, name: &UserName) -> PathBuf {
+    let runtime = setup.places.runtime.to_string_lossy();
+    setup.policy.home_template.replace("{runtime_dir}", &runtime).replace("{user}", name.as_str()).into()
+}
+
+/// Whether people log in with this shell: listed in shells(5), and not one that turns them away.
+fn shell_is_allowed(shell: &Path) -> bool {
+    let turns_away = shell.file_name().is_none_or(|name| {
+        matches!(name.as_bytes(), b"nologin" | b"false" | b"sync" | b"shutdown" | b"halt")
+    });
+    let listed = fs::read_to_string("/etc/shells").unwrap_or_else(|_| "/bin/sh\n/bin/bash\n".into());
+    let listed = listed.lines().any(|line| Path::new(line.trim()) == shell && line.starts_with('/'));
+    !turns_away && (listed || shell == Path::new("/bin/sh"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_login_shells_are_allowed() {
+        assert!(shell_is_allowed(Path::new("/bin/sh")));
+        for bad in ["/usr/sbin/nologin", "/bin/false", "/bin/sync", "/tmp/sh", "", "/"] {
+            assert!(!shell_is_allowed(Path::new(bad)), "{bad}");
+        }
+    }
+}

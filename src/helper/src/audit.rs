@@ -1,0 +1,102 @@
+//! The audit record: one structured line for each decision, where only root can forge or erase it.
+
+use std::io::{IsTerminal, Write};
+use std::net::IpAddr;
+use std::os::unix::net::UnixDatagram;
+
+/// Where journald takes structured records, see systemd.journal-fields(7).
+const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
+/// Longest value in a record, in bytes; names are up to 255, reasons are a sentence.
+const VALUE_BYTES_MAX: usize = 512;
+
+/// What happened to one request. Never holds a secret.
+#[derive(Debug, Default)]
+pub struct Record<'a> {
+    /// The request, or `exit` for a server's end.
+    pub request: &'a str,
+    /// `accepted`, `refused`, `violation`, `ended`.
+    pub verdict: &'a str,
+    /// Who it is about, as asked.
+    pub user: &'a str,
+    /// Whose uid that is, if known.
+    pub uid: Option<u32>,
+    /// The browser's address, as the daemon says.
+    pub source: Option<IpAddr>,
+    /// Why.
+    pub reason: &'a str,
+    /// Which session.
+    pub session: &'a str,
+}
+
+impl Record<'_> {
+    /// Writes the record to the journal, else to syslog, else (and on a terminal also) to stderr.
+    pub fn write(&self) {
+        let uid = self.uid.map(|uid| uid.to_string()).unwrap_or_default();
+        let source = self.source.map(|source| source.to_string()).unwrap_or_default();
+        let fields = [
+            ("USER", self.user),
+            ("UID", &uid),
+            ("SOURCE", &source),
+            ("SESSION", self.session),
+            ("REASON", self.reason),
+        ];
+        let mut line = format!("{} {}", self.request, self.verdict);
+        for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+            line.push_str(&format!(" {}={}", name.to_lowercase(), escaped(value)));
+        }
+        let good = matches!(self.verdict, "accepted" | "ended");
+        let taken = to_journal(self, &line, &fields, good).is_ok() || to_syslog(&line, good);
+        if !taken || std::io::stderr().is_terminal() {
+            // Nobody is left to tell when even stderr is closed.
+            let _ = writeln!(std::io::stderr(), "hubd-helper: {line}");
+        }
+    }
+}
+
+fn to_journal(record: &Record, line: &str, fields: &[(&str, &str)], good: bool) -> std::io::Result<()> {
+    let priority = if good { 6 } else { 4 };
+    let mut text = format!(
+        "MESSAGE={line}\nPRIORITY={priority}\nSYSLOG_FACILITY=10\nSYSLOG_IDENTIFIER=hubd-helper\nHUBD_REQUEST={}\nHUBD_VERDICT={}\n",
+        record.request, record.verdict
+    );
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+        text.push_str(&format!("HUBD_{name}={}\n", escaped(value)));
+    }
+    UnixDatagram::unbound()?.send_to(text.as_bytes(), JOURNAL_SOCKET).map(drop)
+}
+
+fn to_syslog(line: &str, good: bool) -> bool {
+    let format = syslog::Formatter3164 {
+        facility: syslog::Facility::LOG_AUTHPRIV,
+        hostname: None,
+        process: "hubd-helper".into(),
+        pid: std::process::id(),
+    };
+    syslog::unix(format)
+        .and_then(|mut logger| if good { logger.info(line) } else { logger.warning(line) })
+        .is_ok()
+}
+
+/// The value on one line and bounded: no value can add a field or a line of its own.
+fn escaped(value: &str) -> String {
+    let mut text = String::new();
+    for c in value.chars() {
+        if text.len() >= VALUE_BYTES_MAX {
+            text.push('…');
+            break;
+        }
+        if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_cannot_add_a_line_and_is_bounded() {
+        assert_eq!(escaped("a\nMESSAGE=b\u{1b}"), "a\\nMESSAGE=b\\u{1b}");
+        assert!(escaped(&"x".repeat(10_000)).len() < VALUE_BYTES_MAX + 8);
+    }
+}

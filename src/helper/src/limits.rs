@@ -1,0 +1,166 @@
+//! Rates that outlive a connection: failed logins and starts.
+//!
+//! Each key has one number, the time at which it is free again (the "generic cell rate algorithm"): a
+//! charge pushes it on by one interval, and a charge that would push it more than a minute ahead has to
+//! wait. So a key slows down and is never locked, and a key that is free again needs no record.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hubd_proto::message::RefusalCode;
+use nix::fcntl::{Flock, FlockArg};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::refusal::Refusal;
+use crate::setup::Setup;
+
+/// How far ahead a key may be pushed, in milliseconds: the rates are per minute.
+const WINDOW_MILLISECONDS: u64 = 60_000;
+/// Longest time that a login waits for its turn before it is refused, in milliseconds.
+const WAIT_MILLISECONDS_MAX: u64 = 10_000;
+/// Most keys kept. The rate in all bounds them far lower; beyond it the freest are forgotten.
+const KEYS_MAX: usize = 10_000;
+
+/// One thing that is counted.
+pub struct Charge {
+    key: String,
+    interval: u64,
+}
+
+impl Charge {
+    /// At most `per_minute` of `key`.
+    pub fn new(key: impl Into<String>, per_minute: u32) -> Self {
+        Self { key: key.into(), interval: WINDOW_MILLISECONDS / u64::from(per_minute.max(1)) }
+    }
+}
+
+/// The file of rates.
+pub struct Limits {
+    path: PathBuf,
+}
+
+type Times = BTreeMap<String, u64>;
+
+impl Limits {
+    /// The rates of this machine.
+    pub fn new(setup: &Setup) -> Self {
+        Self { path: setup.places.state.join("limits") }
+    }
+
+    /// Takes all charges or none; after waiting, if that is short.
+    ///
+    /// # Errors
+    /// `rate-limited` with the time to wait, or the file could not be used.
+    pub fn take_or_wait(&self, charges: &[Charge]) -> Result<(), Refusal> {
+        let mut waited = 0;
+        loop {
+            let wait = self
+                .change(|times, now| take(times, charges, now))
+                .map_err(|error| Refusal::system("counting attempts", error))?;
+            if wait == 0 {
+                return Ok(());
+            }
+            waited += wait;
+            if waited > WAIT_MILLISECONDS_MAX {
+                let seconds = u32::try_from(wait.div_ceil(1000)).unwrap_or(60);
+                let message = format!("Too many attempts. Try again in {seconds} seconds.");
+                return Err(Refusal::new(RefusalCode::RateLimited, message).retry_after(seconds));
+            }
+            std::thread::sleep(Duration::from_millis(wait));
+        }
+    }
+
+    /// Undoes the charges of something that does not count after all.
+    pub fn give_back(&self, charges: &[Charge]) {
+        // If this fails, the person has one attempt less in this minute.
+        let _ = self.change(|times, _| {
+            for charge in charges {
+                if let Some(time) = times.get_mut(&charge.key) {
+                    *time = time.saturating_sub(charge.interval);
+                }
+            }
+        });
+    }
+
+    /// Changes the file under its lock, and forgets the keys that are free.
+    fn change<T>(&self, change: impl FnOnce(&mut Times, u64) -> T) -> io::Result<T> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&self.path)?;
+        let mut file = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        // A file that was cut short by a full disk counts as empty.
+        let mut times: Times = serde_json::from_slice(&text).unwrap_or_default();
+        let time = clock_gettime(ClockId::CLOCK_BOOTTIME)?;
+        let now = u64::try_from(Duration::from(time).as_millis()).unwrap_or(0);
+        let result = change(&mut times, now);
+        times.retain(|_, time| *time > now);
+        while times.len() > KEYS_MAX {
+            let freest = times.iter().min_by_key(|(_, time)| **time).map(|(key, _)| key.clone());
+            freest.and_then(|key| times.remove(&key));
+        }
+        file.rewind()?;
+        file.set_len(0)?;
+        file.write_all(&serde_json::to_vec(&times)?)?;
+        Ok(result)
+    }
+}
+
+/// Pushes every key on, or says how many milliseconds to wait.
+fn take(times: &mut Times, charges: &[Charge], now: u64) -> u64 {
+    let mut wait = 0;
+    for charge in charges {
+        // A time further ahead than possible is from before a reboot.
+        let free_at = times.get(&charge.key).map_or(now, |&time| time.clamp(now, now + WINDOW_MILLISECONDS));
+        wait = wait.max((free_at + charge.interval).saturating_sub(now + WINDOW_MILLISECONDS));
+    }
+    if wait == 0 {
+        for charge in charges {
+            let free_at = times.entry(charge.key.clone()).or_insert(now);
+            *free_at = (*free_at).clamp(now, now + WINDOW_MILLISECONDS) + charge.interval;
+        }
+    }
+    wait
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minute_holds_its_number_then_slows_and_never_locks() {
+        let (mut times, charge) = (Times::new(), [Charge::new("k", 12)]);
+        for _ in 0..12 {
+            assert_eq!(take(&mut times, &charge, 1_000_000), 0);
+        }
+        assert_eq!(take(&mut times, &charge, 1_000_000), 5_000);
+        assert_eq!(take(&mut times, &charge, 1_000_000), 5_000);
+        assert_eq!(take(&mut times, &charge, 1_005_000), 0);
+        assert_eq!(take(&mut times, &charge, 1_005_000), 5_000);
+    }
+
+    #[test]
+    fn a_refused_charge_pushes_no_key_on() {
+        let mut times = Times::new();
+        let both = [Charge::new("all", 100), Charge::new("one", 1)];
+        assert_eq!(take(&mut times, &both, 5_000), 0);
+        let before = times.clone();
+        assert!(take(&mut times, &both, 5_000) > 0);
+        assert_eq!(times, before);
+    }
+
+    #[test]
+    fn a_time_from_before_a_reboot_does_not_lock() {
+        let mut times = Times::from([("k".to_owned(), u64::MAX / 2)]);
+        assert!(take(&mut times, &[Charge::new("k", 12)], 1_000) <= 5_000);
+    }
+}

@@ -1,0 +1,180 @@
+//! What a server prints: the last lines for people, everything to the journal or a file of its own.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hubd_proto::SessionId;
+use hubd_proto::message::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
+
+use crate::setup::{Setup, own_directory};
+
+/// Where journald takes the output of services, see systemd-journald.service(8).
+const JOURNAL_STREAM: &str = "/run/systemd/journal/stdout";
+/// Longest time that the journal may keep a session waiting.
+const JOURNAL_TIME_MAX: Duration = Duration::from_secs(1);
+/// Longest line that is kept together until its end comes, in bytes.
+const PARTIAL_BYTES_MAX: usize = 8 * 1024;
+
+/// One server's output.
+pub struct Log {
+    lines: VecDeque<String>,
+    partial: Vec<u8>,
+    sink: Sink,
+}
+
+enum Sink {
+    Journal(UnixStream),
+    File { file: File, path: PathBuf, bytes: u64, bytes_max: u64 },
+    Nowhere,
+}
+
+impl Log {
+    /// Opens the journal's stream, else a file. A server is not refused for a log that cannot be kept.
+    pub fn open(setup: &Setup, session: &SessionId) -> Self {
+        let sink = if setup.root { journal(session) } else { Err(io::ErrorKind::Unsupported.into()) };
+        let sink = sink.or_else(|_| file(setup, session)).unwrap_or(Sink::Nowhere);
+        Self { lines: VecDeque::new(), partial: Vec::new(), sink }
+    }
+
+    /// Takes what the server printed.
+    pub fn take(&mut self, bytes: &[u8]) {
+        if self.sink.write(bytes).is_err() {
+            self.sink = Sink::Nowhere;
+        }
+        for &byte in bytes {
+            if byte == b'\n' || self.partial.len() >= PARTIAL_BYTES_MAX {
+                self.end_line();
+            }
+            if byte != b'\n' {
+                self.partial.push(byte);
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = readable(&std::mem::take(&mut self.partial));
+        self.lines.push_back(line);
+        if self.lines.len() > LOG_LINES_MAX {
+            self.lines.pop_front();
+        }
+    }
+
+    /// The last lines, also one without its end.
+    pub fn last_lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.lines.iter().cloned().collect();
+        if !self.partial.is_empty() {
+            lines.push(readable(&self.partial));
+        }
+        let surplus = lines.len().saturating_sub(LOG_LINES_MAX);
+        lines.split_off(surplus)
+    }
+}
+
+impl Sink {
+    fn write(&mut self, bytes_new: &[u8]) -> io::Result<()> {
+        match self {
+            Sink::Nowhere => Ok(()),
+            Sink::Journal(stream) => stream.write_all(bytes_new),
+            Sink::File { file, path, bytes, bytes_max } => {
+                if *bytes > *bytes_max {
+                    fs::rename(&*path, path.with_extension("log.1"))?;
+                    *file = log_file(path)?;
+                    *bytes = 0;
+                }
+                *bytes += bytes_new.len() as u64;
+                file.write_all(bytes_new)
+            }
+        }
+    }
+}
+
+fn journal(session: &SessionId) -> io::Result<Sink> {
+    let mut stream = UnixStream::connect(JOURNAL_STREAM)?;
+    stream.set_write_timeout(Some(JOURNAL_TIME_MAX))?;
+    stream.shutdown(std::net::Shutdown::Read)?;
+    // Identifier, unit, priority (info), no level prefix, then not to syslog, kmsg or console.
+    write!(stream, "hubd-server\n{session}\n6\n0\n0\n0\n0\n")?;
+    Ok(Sink::Journal(stream))
+}
+
+fn file(setup: &Setup, session: &SessionId) -> io::Result<Sink> {
+    own_directory(&setup.places.log, 0o750, None)?;
+    let path = setup.places.log.join(format!("{session}.log"));
+    let file = log_file(&path)?;
+    let bytes = file.metadata()?.len();
+    Ok(Sink::File { file, path, bytes, bytes_max: setup.policy.log_bytes })
+}
+
+fn log_file(path: &PathBuf) -> io::Result<File> {
+    let mut options = File::options();
+    options.append(true).create(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC);
+    options.open(path)
+}
+
+/// One line for people: no colours, no control characters, bounded.
+fn readable(line: &[u8]) -> String {
+    let mut text = String::new();
+    let line = String::from_utf8_lossy(line);
+    let mut characters = line.chars();
+    while let Some(c) = characters.next() {
+        if text.len() + c.len_utf8() > LOG_LINE_BYTES_MAX {
+            break;
+        }
+        match c {
+            // ESC [ … letter: colours and cursor movements.
+            '\u{1b}' => {
+                let bracket = characters.clone().next() == Some('[');
+                while bracket && characters.next().is_some_and(|c| !c.is_ascii_alphabetic()) {}
+            }
+            '\t' => text.push(' '),
+            c if c.is_control() => {}
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log() -> Log {
+        Log { lines: VecDeque::new(), partial: Vec::new(), sink: Sink::Nowhere }
+    }
+
+    #[test]
+    fn the_last_lines_are_kept_and_bounded() {
+        let mut log = log();
+        for number in 0..100 {
+            log.take(format!("line {number}\n").as_bytes());
+        }
+        log.take(b"no end");
+        let lines = log.last_lines();
+        assert_eq!(lines.len(), LOG_LINES_MAX);
+        assert_eq!(lines.last().map(String::as_str), Some("no end"));
+        assert_eq!(lines.first().map(String::as_str), Some("line 71"));
+    }
+
+    #[test]
+    fn the_longest_tail_fits_into_one_message() {
+        let mut log = log();
+        for line in [b"\"".as_slice(), b"\xff", b"\\", b"\0", b"\x1b[31m\"", "é".as_bytes()] {
+            for _ in 0..LOG_LINES_MAX {
+                log.take(&line.repeat(20_000));
+                log.take(b"\n");
+            }
+            let reply = hubd_proto::Reply::Log(log.last_lines());
+            assert!(hubd_proto::frame::encode(&reply).is_ok(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn colours_do_not_reach_people() {
+        assert_eq!(readable(b"\x1b[1;31mError\x1b[0m\tat \x07home\r"), "Error at home");
+    }
+}

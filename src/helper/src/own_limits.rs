@@ -1,0 +1,68 @@
+//! What this process takes from itself, and what a user's session must not inherit of that.
+
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use nix::sys::stat::{Mode, umask};
+
+/// What neither this program nor a PAM module needs. The bounding set, which a user's sudo(8) works
+/// within, is left alone.
+const NEVER_NEEDED: [Capability; 13] = [
+    Capability::CAP_BLOCK_SUSPEND,
+    Capability::CAP_BPF,
+    Capability::CAP_CHECKPOINT_RESTORE,
+    Capability::CAP_LINUX_IMMUTABLE,
+    Capability::CAP_MKNOD,
+    Capability::CAP_NET_RAW,
+    Capability::CAP_PERFMON,
+    Capability::CAP_SYSLOG,
+    Capability::CAP_SYS_BOOT,
+    Capability::CAP_SYS_MODULE,
+    Capability::CAP_SYS_RAWIO,
+    Capability::CAP_SYS_TIME,
+    Capability::CAP_WAKE_ALARM,
+];
+
+/// Limits that PAM may set for a session and that must not bind the process above it.
+const LIMITS: [Resource; 6] = [
+    Resource::RLIMIT_AS,
+    Resource::RLIMIT_CORE,
+    Resource::RLIMIT_CPU,
+    Resource::RLIMIT_DATA,
+    Resource::RLIMIT_FSIZE,
+    Resource::RLIMIT_NOFILE,
+];
+
+/// No core dump and no tracing by others, since passwords pass through; fewer capabilities.
+pub fn restrict_this_process() -> Result<(), String> {
+    prctl::set_dumpable(false).map_err(|error| format!("switching core dumps off: {error}"))?;
+    umask(Mode::from_bits_truncate(0o077));
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        let mut kept: CapsHashSet = caps::read(None, set).map_err(|error| error.to_string())?;
+        kept.retain(|capability| !NEVER_NEEDED.contains(capability));
+        caps::set(None, set, &kept).map_err(|error| format!("giving capabilities up: {error}"))?;
+    }
+    Ok(())
+}
+
+/// This process's limits, kept while PAM sets those of the session.
+pub struct Kept(Vec<(Resource, rlim_t, rlim_t)>);
+
+/// Makes this process look like a fresh login for PAM and the fork.
+pub fn of_a_session() -> Kept {
+    umask(Mode::from_bits_truncate(0o022));
+    let keep = |&limit: &Resource| getrlimit(limit).ok().map(|(soft, hard)| (limit, soft, hard));
+    Kept(LIMITS.iter().filter_map(keep).collect())
+}
+
+impl Kept {
+    /// After the fork: the session's limits are the child's alone.
+    pub fn take_back(self) {
+        umask(Mode::from_bits_truncate(0o077));
+        for (limit, soft, hard) in self.0 {
+            // A hard limit that PAM lowered cannot be raised without CAP_SYS_RESOURCE; then the process
+            // lives within it.
+            let _ = setrlimit(limit, soft, hard);
+        }
+    }
+}
