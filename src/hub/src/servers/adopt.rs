@@ -1,14 +1,16 @@
 //! Having running servers back: the helper's sessions directory is the truth about what runs.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use hubd_proto::SessionId;
-use hubd_store::Spawner;
+use hubd_proto::message::SessionStatus;
+use hubd_proto::{SessionId, UserName};
+use hubd_store::{Spawner, StoreError};
+use tokio::sync::oneshot;
 
-use super::launch::{Session, with_store};
+use super::launch::{Session, address, with_store};
 use super::life::Life;
 use super::names::Which;
 use super::note::Note;
@@ -18,6 +20,8 @@ use crate::helper::{Control, HelperError};
 
 /// Most control sockets that are asked at the same time; each answers within microseconds.
 const ASKED_AT_ONCE: usize = 64;
+/// How many scans pass until a session that did not answer is asked again: about five minutes.
+const ASK_AGAIN_AFTER: u32 = 150;
 /// What the name of a control socket ends with.
 const SOCKET_SUFFIX: &str = ".sock";
 
@@ -33,29 +37,37 @@ impl Hub {
             }
         };
         let sessions = running(self, sockets(self).await).await;
-        let mut found = HashSet::new();
         let count = sessions.len();
-        for (which, session) in sessions {
+        let found: HashSet<_> =
+            sessions.keys().map(|which| (which.user.clone(), which.server.clone())).collect();
+        for which in sessions.keys() {
             tracing::info!("{which} still running");
-            found.insert((which.user.to_string(), which.server.to_string()));
-            take(self, which, session);
         }
-        let gone: Vec<Spawner> =
-            active.into_iter().filter(|row| !found.contains(&(row.user.clone(), row.name.clone()))).collect();
-        settle(self, gone).await;
+        take(self, sessions).await;
+        let is_found = |row: &Spawner| match (row.user.parse(), row.name.parse()) {
+            (Ok(user), Ok(server)) => found.contains(&(user, server)),
+            _ => false,
+        };
+        settle(self, active.into_iter().filter(|row| !is_found(row)).collect()).await;
         count
     }
 
     /// Looks for sessions that the hub does not know: a start that took longer than its limit, or
-    /// one that an earlier hub had asked for. One that is seen twice is taken.
-    pub(super) async fn rescan(self: &Arc<Self>, seen: &mut BTreeSet<SessionId>) {
+    /// one that an earlier hub had asked for. Whoever is seen a second time is taken: at first sight
+    /// it may be on its way out, or the start in progress may be about to hear of it. `seen` counts.
+    pub(super) async fn rescan(self: &Arc<Self>, seen: &mut HashMap<SessionId, u32>) {
         let known = self.servers.sessions();
-        let unknown: Vec<_> = sockets(self).await.into_iter().filter(|(id, _)| !known.contains(id)).collect();
-        let again = unknown.iter().filter(|(id, _)| seen.contains(id)).cloned().collect();
-        *seen = unknown.into_iter().map(|(id, _)| id).collect();
-        for (which, session) in running(self, again).await {
-            tracing::info!("{which} is running, started by another hub or too late for its request");
-            take(self, which, session);
+        let mut unknown = sockets(self).await;
+        unknown.retain(|(id, _)| !known.contains(id));
+        let before = std::mem::take(seen);
+        for (id, _) in &unknown {
+            seen.insert(id.clone(), before.get(id).map_or(0, |count| count.saturating_add(1)));
+        }
+        // Who does not answer is asked again now and then only, each attempt being a line in the log.
+        unknown.retain(|(id, _)| seen.get(id).is_some_and(|count| count % ASK_AGAIN_AFTER == 1));
+        if !unknown.is_empty() {
+            let sessions = running(self, unknown).await;
+            take(self, sessions).await;
         }
     }
 }
@@ -64,7 +76,9 @@ impl Hub {
 pub(super) async fn find(hub: &Arc<Hub>, which: &Which) -> Option<Session> {
     let known = hub.servers.sessions();
     let unknown = sockets(hub).await.into_iter().filter(|(id, _)| !known.contains(id)).collect();
-    running(hub, unknown).await.into_iter().find(|(found, _)| found == which).map(|(_, session)| session)
+    let session = running(hub, unknown).await.remove(which)?;
+    write_rows(hub, vec![(which.clone(), session.status.clone())]).await;
+    Some(session)
 }
 
 /// Connects again to a session whose connection broke.
@@ -82,37 +96,63 @@ pub(super) fn is_settled(hub: &Hub, session: &Session) -> bool {
     session.found && age > spawner.http_timeout
 }
 
-/// Writes the rows of a session that was found, unless they are there.
-pub(super) async fn write_rows(hub: &Arc<Hub>, which: &Which, session: &Session) -> Result<(), String> {
-    let url = which.url(&hub.settings.base_url);
-    let (which, address) = (which.clone(), session.address(&url));
-    let state = serde_json::json!({ "pid": session.status.pid });
-    let started = started_at(&session.status);
-    let note = Note::read(&session.status.note);
-    with_store(hub, move |hub| {
-        let (user, server) = (which.user.as_str(), which.server.as_str());
-        let row = hub.store.spawner(user, server)?;
-        if row.is_some_and(|row| row.active && row.state.as_ref() == Some(&state)) {
-            return Ok(());
-        }
-        let now = hub.clock.now();
-        hub.store.ensure_user(user, &hub.new_token(), now)?;
-        match note {
-            Some(note) => hub.store.server_adopted(&note.rows(&which, now), &address, &state, started),
-            None => {
-                tracing::warn!("the session of {which} has no note of the hub, its token cannot be restored");
-                hub.store.server_running(user, server, &address, &state, started)
+/// Writes the rows of sessions that were found, unless they are there. A database that cannot be
+/// written does not keep anybody from a server that runs.
+async fn write_rows(hub: &Arc<Hub>, sessions: Vec<(Which, SessionStatus)>) {
+    let written = with_store(hub, move |hub| {
+        for (which, status) in sessions {
+            if let Err(error) = write_row(hub, &which, &status) {
+                tracing::error!("cannot write the records of {which}, which is running: {error}");
             }
         }
-    })
-    .await
+        Ok(())
+    });
+    if let Err(error) = written.await {
+        tracing::error!("cannot write the records of running servers: {error}");
+    }
 }
 
-/// Begins to live on with a session; nothing if the server is known already.
-fn take(hub: &Arc<Hub>, which: Which, session: Session) {
-    if let Some((server, orders)) = hub.servers.begin(which) {
+fn write_row(hub: &Hub, which: &Which, status: &SessionStatus) -> Result<(), StoreError> {
+    let (user, server) = (which.user.as_str(), which.server.as_str());
+    let state = serde_json::json!({ "pid": status.pid });
+    let row = hub.store.spawner(user, server)?;
+    if row.is_some_and(|row| row.active && row.state.as_ref() == Some(&state)) {
+        return Ok(());
+    }
+    let now = hub.clock.now();
+    let address = address(status, &which.url(&hub.settings.base_url));
+    hub.store.ensure_user(user, &hub.new_token(), now)?;
+    match Note::read(&status.note) {
+        Some(note) => hub.store.server_adopted(&note.rows(which, now), &address, &state, started_at(status)),
+        None => {
+            tracing::warn!("the session of {which} has no note of the hub, its token cannot be restored");
+            hub.store.server_running(user, server, &address, &state, started_at(status))
+        }
+    }
+}
+
+/// Begins to live on with sessions, and waits until each is routed or known to need time. Those of
+/// servers that the hub knows already are left alone.
+async fn take(hub: &Arc<Hub>, sessions: HashMap<Which, Session>) {
+    let mut taken = Vec::new();
+    for (which, session) in sessions {
+        if let Some((server, orders)) = hub.servers.begin(which) {
+            taken.push((server, orders, session));
+        }
+    }
+    let statuses =
+        taken.iter().map(|(server, _, session)| (server.which.clone(), session.status.clone())).collect();
+    write_rows(hub, statuses).await;
+    let mut waiting = Vec::new();
+    for (server, orders, session) in taken {
+        let (settled, is_settled) = oneshot::channel();
         let life = Life::new(Arc::clone(hub), server, orders);
-        tokio::spawn(life.adopted(session));
+        tokio::spawn(life.adopted(session, settled));
+        waiting.push(is_settled);
+    }
+    for is_settled in waiting {
+        // One that ended meanwhile needs no waiting for.
+        let _ = is_settled.await;
     }
 }
 
@@ -167,10 +207,17 @@ async fn running(hub: &Arc<Hub>, sockets: Vec<(SessionId, PathBuf)>) -> HashMap<
             }
             // It has been told to end; the records of it are cleaned as if it had.
             Ok((status, _)) if status.stopping => None,
-            Ok((status, control)) => {
-                let which = Which::new(&status.user, &status.server);
-                Some((which, Session { status, control, found: true }))
-            }
+            Ok((status, control)) => match UserName::new(status.user.as_str().to_lowercase()) {
+                // The hub knows people in lower case, whatever the directory does.
+                Ok(user) => {
+                    let which = Which::new(&user, &status.server);
+                    Some((which, Session { status, control, found: true }))
+                }
+                Err(error) => {
+                    tracing::warn!("the session {id} belongs to nobody the hub can know: {error}");
+                    None
+                }
+            },
             Err(HelperError::Missing { .. }) => None,
             Err(error) => {
                 tracing::warn!("cannot ask the session {id}, its server is left alone: {error}");

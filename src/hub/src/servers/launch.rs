@@ -40,15 +40,15 @@ impl Session {
         };
         Target { endpoint, uid: Some(self.status.uid) }
     }
+}
 
-    /// Where it is, for its row.
-    pub fn address(&self, url: &str) -> ServerAddress {
-        let (ip, port) = match &self.status.endpoint {
-            Endpoint::Unix(path) => (path.clone(), 0),
-            Endpoint::Tcp(port) => (Ipv4Addr::LOCALHOST.to_string(), i64::from(*port)),
-        };
-        ServerAddress { ip, port, base_url: url.to_owned() }
-    }
+/// Where a session's server is, for its row.
+pub(super) fn address(status: &SessionStatus, url: &str) -> ServerAddress {
+    let (ip, port) = match &status.endpoint {
+        Endpoint::Unix(path) => (path.clone(), 0),
+        Endpoint::Tcp(port) => (Ipv4Addr::LOCALHOST.to_string(), i64::from(*port)),
+    };
+    ServerAddress { ip, port, base_url: url.to_owned() }
 }
 
 /// Runs `work` with the database on a thread that may block; durable writes wait for the disk.
@@ -91,6 +91,7 @@ pub(super) async fn write_rows(
             user_options,
             now,
         };
+        tracing::info!("Creating oauth client {}", start.client_id);
         hub.store.ensure_user(&start.user, &hub.new_token(), now)?;
         hub.store.server_starting(&start)?;
         Ok((start, token))

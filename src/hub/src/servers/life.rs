@@ -55,6 +55,8 @@ pub(super) struct Life {
     failure: Option<Failure>,
     /// Who waits for the log.
     questions: Vec<LogQuestion>,
+    /// Who waits for the route of an adopted server.
+    settled: Option<oneshot::Sender<()>>,
 }
 
 impl Life {
@@ -70,6 +72,7 @@ impl Life {
             stop_began: None,
             failure: None,
             questions: Vec::new(),
+            settled: None,
         }
     }
 
@@ -98,8 +101,10 @@ impl Life {
         }
     }
 
-    /// Lives on with a session that was found running.
-    pub async fn adopted(self, session: Session) {
+    /// Lives on with a session that was found running, its rows written. `settled` hears when it is
+    /// routed, or known to be too young for that.
+    pub async fn adopted(mut self, session: Session, settled: oneshot::Sender<()>) {
+        self.settled = Some(settled);
         self.go_on(session).await;
     }
 
@@ -117,9 +122,9 @@ impl Life {
     /// Writes that the process runs.
     async fn running_rows(&self, session: &Session) -> Result<(), String> {
         if session.found {
-            return adopt::write_rows(&self.hub, &self.server.which, session).await;
+            return Ok(());
         }
-        let (which, address) = (self.server.which.clone(), session.address(&self.url));
+        let (which, address) = (self.server.which.clone(), launch::address(&session.status, &self.url));
         let state = serde_json::json!({ "pid": session.status.pid });
         let started = started_at(&session.status);
         with_store(&self.hub, move |hub| {
@@ -136,6 +141,10 @@ impl Life {
         if adopt::is_settled(&self.hub, session) {
             self.serve(session);
         }
+        if let Some(settled) = self.settled.take() {
+            // Nobody waits any more if adopting was given up.
+            let _ = settled.send(());
+        }
         let stop = self.orders.stop.clone();
         loop {
             let deadline = self.stop_began.unwrap_or_else(Instant::now) + STOP_LIMIT;
@@ -149,10 +158,11 @@ impl Life {
                         }
                     }
                     Ok(Event::Done) => {}
-                    Err(error) => match adopt::reconnect(&self.hub, &session.status.session).await {
-                        Some(control) => session.control = control,
-                        None => return End::Lost(error),
-                    },
+                    Err(error) => {
+                        if !self.reconnect(session).await {
+                            return End::Lost(error);
+                        }
+                    }
                 },
                 answer = &mut answer, if matches!(self.phase, Phase::Waiting) => match answer {
                     Ok(version) => self.answered(session, version.as_deref()),
@@ -172,6 +182,19 @@ impl Life {
                 () = tokio::time::sleep_until(deadline), if self.stop_began.is_some() => return End::Immortal,
             }
         }
+    }
+
+    /// Connects to the session again after its connection broke; repeats an order it may have missed.
+    async fn reconnect(&self, session: &mut Session) -> bool {
+        let Some(mut control) = adopt::reconnect(&self.hub, &session.status.session).await else {
+            return false;
+        };
+        if matches!(self.phase, Phase::Ending) {
+            // If this one breaks too, the next event shows it.
+            let _ = control.stop().await;
+        }
+        session.control = control;
+        true
     }
 
     /// The first answer came.

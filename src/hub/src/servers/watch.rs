@@ -1,6 +1,6 @@
 //! What happens regularly while the hub runs.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ impl Hub {
     pub async fn watch_servers(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = interval(RESCAN_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut unknown = BTreeSet::new();
+        let mut unknown = HashMap::new();
         let mut activity_at = Instant::now() + ACTIVITY_EVERY;
         loop {
             tokio::select! {
