@@ -3,12 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use hubd_proto::message::SessionStatus;
 use hubd_proto::{SessionId, UserName};
 use hubd_store::{Spawner, StoreError};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::launch::{Session, address, with_store};
 use super::life::Life;
@@ -20,6 +22,8 @@ use crate::helper::{Control, HelperError};
 
 /// Most control sockets that are asked at the same time; each answers within microseconds.
 const ASKED_AT_ONCE: usize = 64;
+/// The longest wait for a session's answer; only one that is still being opened takes longer.
+const ASK_LIMIT: Duration = Duration::from_secs(1);
 /// How many scans pass until a session that did not answer is asked again: about five minutes.
 const ASK_AGAIN_AFTER: u32 = 150;
 /// What the name of a control socket ends with.
@@ -36,7 +40,7 @@ impl Hub {
                 Vec::new()
             }
         };
-        let sessions = running(self, sockets(self).await).await;
+        let (sessions, _) = running(self, sockets(self).await).await;
         let count = sessions.len();
         let found: HashSet<_> =
             sessions.keys().map(|which| (which.user.clone(), which.server.clone())).collect();
@@ -66,7 +70,10 @@ impl Hub {
         // Who does not answer is asked again now and then only, each attempt being a line in the log.
         unknown.retain(|(id, _)| seen.get(id).is_some_and(|count| count % ASK_AGAIN_AFTER == 1));
         if !unknown.is_empty() {
-            let sessions = running(self, unknown).await;
+            let (sessions, busy) = running(self, unknown).await;
+            for id in busy {
+                seen.insert(id, 0);
+            }
             take(self, sessions).await;
         }
     }
@@ -76,7 +83,7 @@ impl Hub {
 pub(super) async fn find(hub: &Arc<Hub>, which: &Which) -> Option<Session> {
     let known = hub.servers.sessions();
     let unknown = sockets(hub).await.into_iter().filter(|(id, _)| !known.contains(id)).collect();
-    let session = running(hub, unknown).await.remove(which)?;
+    let session = running(hub, unknown).await.0.remove(which)?;
     write_rows(hub, vec![(which.clone(), session.status.clone())]).await;
     Some(session)
 }
@@ -193,41 +200,46 @@ fn list(directory: &Path) -> Vec<(SessionId, PathBuf)> {
     entries.flatten().map(|entry| entry.path()).filter_map(|path| Some((id(&path)?, path))).collect()
 }
 
-/// Asks sessions what they are. Those that do not answer are left to the helper.
-async fn running(hub: &Arc<Hub>, sockets: Vec<(SessionId, PathBuf)>) -> HashMap<Which, Session> {
+/// Asks sessions what they are. Those that are busy, because PAM still opens the session, are
+/// returned too; others that do not answer are left to the helper.
+async fn running(
+    hub: &Arc<Hub>,
+    sockets: Vec<(SessionId, PathBuf)>,
+) -> (HashMap<Which, Session>, Vec<SessionId>) {
     let asked = sockets.into_iter().map(|(id, path)| async move {
-        match hub.helper.session(&path).await {
-            Ok((status, _)) if status.session != id => {
+        let answer = timeout(ASK_LIMIT, hub.helper.session(&path)).await;
+        (id, path, answer)
+    });
+    let mut answers = futures_util::stream::iter(asked).buffer_unordered(ASKED_AT_ONCE);
+    let (mut found, mut busy) = (HashMap::new(), Vec::new());
+    while let Some((id, path, answer)) = answers.next().await {
+        match answer {
+            Err(_) => busy.push(id),
+            // It has ended, and its socket is about to go or was left behind by a kill.
+            Ok(Err(HelperError::Missing { .. })) => {}
+            Ok(Err(error)) => {
+                tracing::warn!("cannot ask the session {id}, its server is left alone: {error}");
+            }
+            Ok(Ok((status, _))) if status.session != id => {
                 tracing::error!(
                     "the control socket {} answers for session {}",
                     path.display(),
                     status.session
                 );
-                None
             }
             // It has been told to end; the records of it are cleaned as if it had.
-            Ok((status, _)) if status.stopping => None,
-            Ok((status, control)) => match UserName::new(status.user.as_str().to_lowercase()) {
-                // The hub knows people in lower case, whatever the directory does.
+            Ok(Ok((status, _))) if status.stopping => {}
+            // The hub knows people in lower case, whatever the directory does.
+            Ok(Ok((status, control))) => match UserName::new(status.user.as_str().to_lowercase()) {
                 Ok(user) => {
                     let which = Which::new(&user, &status.server);
-                    Some((which, Session { status, control, found: true }))
+                    found.insert(which, Session { status, control, found: true });
                 }
                 Err(error) => {
                     tracing::warn!("the session {id} belongs to nobody the hub can know: {error}");
-                    None
                 }
             },
-            Err(HelperError::Missing { .. }) => None,
-            Err(error) => {
-                tracing::warn!("cannot ask the session {id}, its server is left alone: {error}");
-                None
-            }
         }
-    });
-    futures_util::stream::iter(asked)
-        .buffer_unordered(ASKED_AT_ONCE)
-        .filter_map(|found| async move { found })
-        .collect()
-        .await
+    }
+    (found, busy)
 }

@@ -138,6 +138,7 @@ impl Hub {
     /// The server is not stopped, or the database cannot be written.
     pub async fn start_server(self: &Arc<Self>, request: StartRequest) -> Result<(), NotBegun> {
         let (server, orders) = self.servers.start(Which::new(&request.user, &request.server))?;
+        server.tell_when_slow(self.settings.slow_spawn_timeout);
         let (begun, answer) = oneshot::channel();
         // A task of its own: a browser that goes away must not leave a start half done.
         tokio::spawn(Life::new(Arc::clone(self), server, orders).start(request, begun));
@@ -150,8 +151,10 @@ impl Hub {
     /// # Errors
     /// None at present.
     pub async fn stop_server(self: &Arc<Self>, user: &UserName, server: &ServerName) -> Result<(), NotBegun> {
-        if let Some(server) = self.servers.get(user, server) {
-            server.stop();
+        if let Some(server) = self.servers.get(user, server)
+            && server.stop()
+        {
+            server.tell_when_slow(self.settings.slow_stop_timeout);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@
 //! everybody who watches wakes up. No lock is held across an `await`.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hubd_proto::SessionId;
 use hubd_proto::message::SessionStatus;
@@ -126,8 +126,9 @@ impl Server {
         })
     }
 
-    /// Starting or Ready → Stopping; the task that lives through the run is told. Otherwise nothing.
-    pub fn stop(&self) {
+    /// Starting or Ready → Stopping; the task that lives through the run is told. Otherwise nothing,
+    /// and false.
+    pub fn stop(&self) -> bool {
         self.live.send_if_modified(|live| {
             let stops = matches!(live.snapshot.state, State::Starting | State::Ready);
             if stops {
@@ -137,7 +138,7 @@ impl Server {
                 }
             }
             stops
-        });
+        })
     }
 
     /// Anything → Stopped.
@@ -181,6 +182,32 @@ impl Server {
         }
     }
 
+    /// Says so in the log if the server is still in its present pending state after `limit`.
+    pub fn tell_when_slow(self: &Arc<Self>, limit: Duration) {
+        let server = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut live = server.watch();
+            let pending = live.borrow().snapshot.state.clone();
+            let changed = live.wait_for(|live| live.snapshot.state != pending);
+            if tokio::time::timeout(limit, changed).await.is_ok() {
+                return;
+            }
+            let (which, seconds) = (&server.which, limit.as_secs());
+            match (pending, server.snapshot().pid) {
+                (State::Starting, None) => {
+                    tracing::warn!("User {which} is slow to start (timeout={seconds})")
+                }
+                (State::Starting, Some(_)) => {
+                    tracing::warn!("User {which} is slow to become responsive (timeout={seconds})");
+                }
+                _ if which.server.is_default() => {
+                    tracing::warn!("User {which}: server is slow to stop (timeout={seconds})");
+                }
+                _ => tracing::warn!("User {which} server is slow to stop (timeout={seconds})"),
+            }
+        });
+    }
+
     /// A view that wakes up with every change.
     pub fn watch(&self) -> watch::Receiver<Live> {
         self.live.subscribe()
@@ -197,7 +224,7 @@ impl Server {
 
 /// When a session was started.
 pub(super) fn started_at(status: &SessionStatus) -> SystemTime {
-    UNIX_EPOCH + std::time::Duration::from_secs(status.started_at)
+    UNIX_EPOCH + Duration::from_secs(status.started_at)
 }
 
 impl Snapshot {
@@ -295,7 +322,7 @@ mod tests {
         let _orders = server.start().expect("begun");
         server.stopped(Some(Failure::database("disk full")));
         assert!(!server.is_forgettable(None));
-        assert!(server.is_forgettable(Some(Instant::now() + std::time::Duration::from_secs(60))));
+        assert!(server.is_forgettable(Some(Instant::now() + Duration::from_secs(60))));
         let failed = server.snapshot().progress.last().cloned().expect("an event");
         assert!(failed.failed && failed.message.starts_with("Spawn failed: The hub's database"));
         let _orders = server.start().expect("begun again");
