@@ -1,6 +1,5 @@
 //! Every URL of the hub, one line each, and what all requests have in common.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -12,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, get, on};
 use futures_util::FutureExt;
 use http::{Method, StatusCode};
-use hubd_proxy::Client;
 
 use crate::Hub;
 use crate::api;
@@ -103,15 +101,14 @@ async fn around(State(hub): State<Arc<Hub>>, mut request: Request, next: Next) -
     if let Some(error) = response.extensions_mut().remove::<PageError>() {
         response = errors::finish(&hub, &kept, error);
     }
-    let client = kept.extensions.get::<Client>();
-    add_common(response.headers_mut(), client.is_some_and(|client| client.https));
+    add_common(response.headers_mut(), hub.is_https(&kept));
     let took = hub.clock.now().duration_since(started).unwrap_or_default();
     let asker = response.extensions().get::<Asker>().map(|asker| asker.0.clone()).unwrap_or_default();
     let line = Line {
         method: &kept.method,
         uri: &kept.uri,
         asker: &asker,
-        address: client.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |client| client.address),
+        address: hub.client_address(&kept),
         status: response.status(),
         headers: response.headers(),
         took,

@@ -21,7 +21,7 @@ use crate::servers::{StartRequest, State};
 use crate::settings::{AuthenticatorKind, AuthenticatorSettings, SocketKind, SpawnerSettings};
 use crate::{Hub, Settings};
 
-pub(crate) use fake_helper::{FakeHelper, OnStart, TICKET};
+pub(crate) use fake_helper::{CODE, FakeHelper, OnStart, PASSWORD, TICKET};
 
 /// Longest wait of a test for something that takes milliseconds.
 pub(crate) const SOON: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
-use hubd_proxy::{BackendFailure, Client};
+use hubd_proxy::BackendFailure;
 use minijinja::context;
 
 use super::headers::add_common;
@@ -173,8 +173,7 @@ pub fn backend_failed(hub: &Arc<Hub>, parts: &Parts, route: &str, failure: Backe
     };
     // The browser is at the server's own path: cookies of the hub do not belong into this answer.
     response.headers_mut().remove(header::SET_COOKIE);
-    let https = parts.extensions.get::<Client>().is_some_and(|client| client.https);
-    add_common(response.headers_mut(), https);
+    add_common(response.headers_mut(), hub.is_https(parts));
     response
 }
 

@@ -25,3 +25,6 @@ pub mod visit;
 pub use errors::{PageError, backend_failed};
 pub use templates::Templates;
 pub use visit::Visit;
+
+#[cfg(test)]
+mod tests;

@@ -30,16 +30,24 @@ pub async fn any(visit: Visit, Path(segments): Path<Vec<(String, String)>>) -> R
     match visit.parts.method {
         Method::GET => get(&visit, &name, &rest).await,
         Method::POST | Method::PATCH | Method::DELETE => {
-            if visit.hub.caller(&visit.parts)?.is_none() {
-                let text = format!("'_xsrf' argument missing from {}", visit.parts.method);
-                return Err(PageError::new(StatusCode::FORBIDDEN, text));
-            }
+            check_writer(&visit)?;
             let owner = UserName::new(name).map_err(|_| PageError::no_access())?;
             let server = server_of(&visit, &owner, &rest)?;
             Ok(not_running_json(&visit, &owner, &server))
         }
         _ => Err(HttpError::bare(StatusCode::METHOD_NOT_ALLOWED).into()),
     }
+}
+
+/// Who writes must show a token, or a login cookie with its `_xsrf`.
+fn check_writer(visit: &Visit) -> Result<(), PageError> {
+    let shows_token = visit.parts.headers.contains_key(header::AUTHORIZATION);
+    if shows_token && visit.hub.caller(&visit.parts)?.is_some() {
+        return Ok(());
+    }
+    visit.check_xsrf(None)?;
+    visit.person()?;
+    Ok(())
 }
 
 /// `GET`: to the server when it is there, to its progress when it starts, or the page with the start button.
@@ -150,12 +158,12 @@ pub fn server_path(owner: &UserName, server: &ServerName) -> String {
 /// 424 for programs.
 fn not_running_json(visit: &Visit, owner: &UserName, server: &ServerName) -> Response {
     let spawn = visit.hub_url(&format!("spawn/{}", server_path(owner, server)));
-    let origin = match (&visit.hub.settings.public_url, visit.client()) {
-        (Some(url), _) => origin_of(url),
-        (None, Some(client)) => {
-            format!("{}://{}", if client.https { "https" } else { "http" }, client.host)
+    let origin = match &visit.hub.settings.public_url {
+        Some(url) => origin_of(url),
+        None => {
+            let scheme = if visit.hub.is_https(&visit.parts) { "https" } else { "http" };
+            format!("{scheme}://{}", visit.hub.host(&visit.parts))
         }
-        (None, None) => String::new(),
     };
     let path = outer_path(visit);
     let message =

@@ -1,7 +1,7 @@
 //! One request for a page: who asks, with what query, and how a page is answered.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -10,7 +10,6 @@ use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use hubd_proto::UserName;
-use hubd_proxy::Client;
 use minijinja::value::{Serde, Value};
 use minijinja::{Error, context};
 
@@ -94,12 +93,7 @@ impl Visit {
 
     /// The browser's address, as the proxy knows it.
     pub fn source(&self) -> IpAddr {
-        self.client().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |client| client.address)
-    }
-
-    /// What the proxy knows of the browser.
-    pub fn client(&self) -> Option<&Client> {
-        self.parts.extensions.get::<Client>()
+        self.hub.client_address(&self.parts)
     }
 
     /// Reads a form and checks its `_xsrf`, which may also be in the query.
