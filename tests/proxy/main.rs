@@ -1,6 +1,13 @@
 //! The proxy over loopback sockets: real ones at both ends, and by hand where bytes matter.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
+
 mod support;
 
 mod forwarding;
+mod lifetime;
+mod peers;
+mod smuggling;
+mod streaming;
+mod tls;
 mod websockets;

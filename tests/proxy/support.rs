@@ -82,13 +82,21 @@ pub async fn start() -> Running {
     start_with(settings(), None).await
 }
 
+/// With a limit for requests in progress at the end.
+pub async fn start_draining(drain: Duration) -> Running {
+    run(settings(), None, drain).await
+}
+
 pub async fn start_with(settings: ProxySettings, tls: Option<Arc<Tls>>) -> Running {
+    run(settings, tls, LIMIT).await
+}
+
+async fn run(settings: ProxySettings, tls: Option<Arc<Tls>>, drain: Duration) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     let routes = Arc::new(Routes::default());
     let proxy = Proxy::new(settings, routes.clone(), Arc::new(Echo));
     let stop = CancellationToken::new();
-    let drain = Duration::from_secs(5);
     let task = tokio::spawn(hubd_proxy::serve(Listener::Tcp(listener), tls, proxy, stop.clone(), drain));
     Running { address, routes, stop, task }
 }

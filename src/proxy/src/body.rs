@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,8 +11,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 
+use crate::patience::Patience;
 use crate::pool::Pool;
 use crate::routes::Route;
+use crate::wire::{Seen, Watch};
 use crate::{BoxBody, BoxError};
 
 /// A short body of text.
@@ -20,82 +22,138 @@ pub(crate) fn text(text: impl Into<Bytes>) -> BoxBody {
     http_body_util::Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A request's body on its way to a user server.
-pub(crate) struct Upload {
-    inner: Option<Incoming>,
-    route: Option<Arc<Route>>,
-    done: UploadDone,
+/// A request's body as it comes from the browser, which must not take for ever.
+pub(crate) struct Inbound {
+    body: Incoming,
+    watch: Arc<Watch>,
+    seen: Seen,
+    patience: Patience,
 }
 
-/// Set when a request's body was read to its end: only then can its connection be used again.
-#[derive(Clone)]
-pub(crate) struct UploadDone(Option<Arc<AtomicBool>>);
+impl Inbound {
+    /// `seen` is what was seen of the head.
+    pub(crate) fn new(body: Incoming, watch: Arc<Watch>, seen: Seen) -> Self {
+        if body.is_end_stream() {
+            watch.expect_head(seen, 0);
+        }
+        Self { body, watch, seen, patience: Patience::default() }
+    }
+}
 
-impl UploadDone {
-    fn is_set(&self) -> bool {
-        self.0.as_ref().is_none_or(|flag| flag.load(Ordering::Acquire))
+impl Body for Inbound {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            let slow = "the request's body comes too slowly";
+            return self.patience.poll_over(cx).map(|()| Some(Err(slow.into())));
+        };
+        if let Some(Ok(frame)) = &frame {
+            self.patience.passed(frame.data_ref().map_or(0, Bytes::len));
+        }
+        if frame.is_none() || self.body.is_end_stream() {
+            self.watch.expect_head(self.seen, self.patience.bytes());
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A request's body on its way to a user server.
+pub(crate) struct Upload {
+    inner: Option<(Inbound, Arc<Route>)>,
+    progress: Progress,
+}
+
+/// How far a request's body has come: only after its end its connection can be used again.
+#[derive(Clone, Default)]
+pub(crate) struct Progress(Option<Arc<AtomicU8>>);
+
+const ENDED: u8 = 1;
+const BROKEN: u8 = 2;
+
+impl Progress {
+    fn has_ended(&self) -> bool {
+        self.0.as_ref().is_none_or(|state| state.load(Ordering::Acquire) == ENDED)
+    }
+
+    /// The browser's end failed, so the server is not to blame.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.0.as_ref().is_some_and(|state| state.load(Ordering::Acquire) == BROKEN)
+    }
+
+    fn set(&self, to: u8) {
+        if let Some(state) = &self.0 {
+            state.store(to, Ordering::Release);
+        }
     }
 }
 
 impl Upload {
     /// No body.
     pub(crate) fn empty() -> Self {
-        Self { inner: None, route: None, done: UploadDone(None) }
+        Self { inner: None, progress: Progress::default() }
     }
 
     /// Streams `body`, which counts as activity of the route.
-    pub(crate) fn new(body: Incoming, route: &Arc<Route>) -> Self {
+    pub(crate) fn new(body: Inbound, route: &Arc<Route>) -> Self {
         if body.is_end_stream() {
             return Self::empty();
         }
-        let done = UploadDone(Some(Arc::new(AtomicBool::new(false))));
-        Self { inner: Some(body), route: Some(route.clone()), done }
+        Self { inner: Some((body, route.clone())), progress: Progress(Some(Arc::default())) }
     }
 
-    pub(crate) fn done(&self) -> UploadDone {
-        self.done.clone()
-    }
-
-    fn finish(&self) {
-        if let Some(flag) = &self.done.0 {
-            flag.store(true, Ordering::Release);
-        }
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 }
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
-        let ended = frame.is_none() || inner.is_end_stream();
-        if ended {
-            self.finish();
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Self { inner, progress } = &mut *self;
+        let Some((body, route)) = inner else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        match &frame {
+            Some(Ok(_)) => route.touch(),
+            Some(Err(_)) => progress.set(BROKEN),
+            None => {}
         }
-        if let (Some(Ok(_)), Some(route)) = (&frame, &self.route) {
-            route.touch();
+        if frame.is_none() || body.is_end_stream() {
+            progress.set(ENDED);
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.inner.as_ref().is_none_or(|(body, _)| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), |(body, _)| body.size_hint())
     }
 }
 
 /// The connection an answer comes from. It goes back to the pool when the answer was read to its end.
 pub(crate) struct Lease {
     pub(crate) sender: SendRequest<Upload>,
-    pub(crate) upload: UploadDone,
+    pub(crate) upload: Progress,
 }
 
 /// An answer's body on its way to the browser.
@@ -150,7 +208,7 @@ impl Drop for Download {
             self.route.touch();
         }
         if let Some(lease) = self.lease.take()
-            && lease.upload.is_set()
+            && lease.upload.has_ended()
         {
             Pool::give(&self.route, lease.sender);
         }

@@ -10,13 +10,14 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use crate::body::{self, Download, Lease, Upload};
+use crate::body::{self, Download, Inbound, Lease, Progress, Upload};
 use crate::head::{self, Origin, Peer};
 use crate::listen::Service;
 use crate::path::CanonicalPath;
 use crate::routes::Route;
 use crate::screen::{self, Refusal};
-use crate::{BackendFailure, BoxBody, BoxError, answer, backend, upgrade};
+use crate::wire::Watch;
+use crate::{BackendFailure, BoxBody, answer, backend, upgrade};
 
 /// A request for a user server.
 pub(crate) struct Routed {
@@ -28,10 +29,17 @@ pub(crate) struct Routed {
 
 impl Service {
     /// Answers one request.
-    pub(crate) async fn answer(&self, peer: Peer, request: Request<Incoming>) -> Response<BoxBody> {
+    pub(crate) async fn answer(
+        &self,
+        peer: Peer,
+        watch: Arc<Watch>,
+        request: Request<Incoming>,
+    ) -> Response<BoxBody> {
+        let seen = watch.seen();
         let (mut head, body) = request.into_parts();
+        let body = Inbound::new(body, watch, seen);
         let upgrade = head::asked_upgrade(&head).zip(head.extensions.remove::<OnUpgrade>());
-        let host = match screen::screen(&mut head) {
+        let host = match screen::screen(&mut head, seen) {
             Ok(host) => host,
             Err(refusal) => return refused(refusal),
         };
@@ -45,8 +53,7 @@ impl Service {
         head.extensions.insert(origin.client.clone());
         let Some(route) = self.proxy.routes.find(&path) else {
             head.uri = screen::canonical_uri(&uri, &path);
-            let body = body.map_err(BoxError::from).boxed_unsync();
-            return self.proxy.app.call(Request::from_parts(head, body)).await;
+            return self.proxy.app.call(Request::from_parts(head, body.boxed_unsync())).await;
         };
         let routed = Routed { head, origin, route };
         let result = match upgrade {
@@ -60,26 +67,28 @@ impl Service {
     }
 
     /// Sends a request to its server, over a waiting connection if there is one.
-    async fn exchange(&self, routed: &Routed, body: Incoming) -> Result<Response<BoxBody>, BackendFailure> {
+    async fn exchange(&self, routed: &Routed, body: Inbound) -> Result<Response<BoxBody>, BackendFailure> {
         let upload = Upload::new(body, &routed.route);
-        let done = upload.done();
+        let progress = upload.progress();
         let repeatable = upload.is_end_stream() && routed.head.method.is_idempotent();
         let mut request = self.outgoing(routed, upload);
         if let Some(mut sender) = routed.route.pool.take().await {
             match sender.try_send_request(request).await {
-                Ok(response) => return self.relay(routed, response, Lease { sender, upload: done }),
+                Ok(response) => return self.relay(routed, response, Lease { sender, upload: progress }),
                 // The server may close a waiting connection at any time; then another one is tried, if that
                 // cannot do a thing twice.
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
                     None if repeatable => request = self.outgoing(routed, Upload::empty()),
-                    None => return Err(broken(routed, error.error())),
+                    None => return failed(routed, &progress, error.error()),
                 },
             }
         }
         let mut sender = backend::open(&routed.route.target, self.proxy.settings.connect_timeout).await?;
-        let response = sender.send_request(request).await.map_err(|error| broken(routed, &error))?;
-        self.relay(routed, response, Lease { sender, upload: done })
+        match sender.send_request(request).await {
+            Ok(response) => self.relay(routed, response, Lease { sender, upload: progress }),
+            Err(error) => failed(routed, &progress, &error),
+        }
     }
 
     /// The request as the server gets it; its path is that of the browser, byte for byte.
@@ -115,6 +124,15 @@ impl Service {
         let body = Download::new(body, routed.route.clone(), lease, counts);
         Ok(Response::from_parts(head, body.boxed_unsync()))
     }
+}
+
+/// No answer came. If that is the browser's fault, because its body came too slowly, the app is not asked.
+fn failed(
+    routed: &Routed,
+    progress: &Progress,
+    error: &hyper::Error,
+) -> Result<Response<BoxBody>, BackendFailure> {
+    if progress.is_broken() { Ok(refused(Refusal::Slow)) } else { Err(broken(routed, error)) }
 }
 
 /// The server did not answer in HTTP, or closed instead of answering.

@@ -8,7 +8,9 @@
 //! `pool` connect, `body` or `upgrade` stream, `answer` decides what comes back.
 
 mod listen;
+mod patience;
 mod tls;
+mod wire;
 
 mod answer;
 mod backend;

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::backend::HEAD_BYTES_MAX;
 use crate::head::Peer;
+use crate::wire::{Watch, Wire};
 use crate::{Proxy, Tls};
 
 /// Longer than any honest handshake, also over a bad line.
@@ -200,15 +201,17 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(service.proxy.settings.header_timeout)
         .max_header_size(HEAD_BYTES_MAX);
+    let watch = Watch::new();
+    let stream = TokioIo::new(Wire::new(stream, watch.clone()));
     let answer = {
         let begun = begun.clone();
         service_fn(move |request| {
             begun.store(true, Ordering::Relaxed);
-            let service = service.clone();
-            async move { Ok::<_, Infallible>(service.answer(peer, request).await) }
+            let (service, watch) = (service.clone(), watch.clone());
+            async move { Ok::<_, Infallible>(service.answer(peer, watch, request).await) }
         })
     };
-    let mut connection = pin!(settings.serve_connection(TokioIo::new(stream), answer).with_upgrades());
+    let mut connection = pin!(settings.serve_connection(stream, answer).with_upgrades());
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = stop.cancelled() => {

@@ -6,6 +6,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
 use crate::path::{CanonicalPath, PathError};
+use crate::wire::Seen;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +21,10 @@ pub(crate) enum Refusal {
     Framing,
     #[error("this transfer encoding is not supported")]
     Encoding,
+    #[error("the request is not written as the standard says: lines must end with CR and LF")]
+    LineEnd,
+    #[error("the request's body comes too slowly")]
+    Slow,
     #[error("{0}")]
     Path(#[from] PathError),
 }
@@ -30,19 +35,28 @@ impl Refusal {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Encoding => StatusCode::NOT_IMPLEMENTED,
-            Self::Host | Self::Authority | Self::Framing | Self::Path(_) => StatusCode::BAD_REQUEST,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Host | Self::Authority | Self::Framing | Self::LineEnd | Self::Path(_) => {
+                StatusCode::BAD_REQUEST
+            }
         }
     }
 }
 
 /// Checks a request's head and reduces its target to origin-form. The host comes back, empty for HTTP/1.0
 /// without one.
-pub(crate) fn screen(head: &mut Parts) -> Result<String, Refusal> {
+pub(crate) fn screen(head: &mut Parts, seen: Seen) -> Result<String, Refusal> {
+    if seen.bare_line_feed() {
+        return Err(Refusal::LineEnd);
+    }
+    if seen.fragment() {
+        return Err(PathError::Character.into());
+    }
     if head.method == Method::TRACE || head.method == Method::CONNECT {
         return Err(Refusal::Method);
     }
     let host = host(head)?;
-    framing(&head.headers, head.version)?;
+    framing(&head.headers, head.version, seen)?;
     origin_form(head, &host)?;
     Ok(host)
 }
@@ -62,13 +76,13 @@ fn host(head: &Parts) -> Result<String, Refusal> {
 }
 
 /// hyper has refused most of this already (RFC 9112 section 6); what it lets pass is refused here.
-fn framing(headers: &HeaderMap, version: Version) -> Result<(), Refusal> {
+fn framing(headers: &HeaderMap, version: Version, seen: Seen) -> Result<(), Refusal> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
         if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
             return Err(Refusal::Encoding);
         }
-        let lengths = headers.contains_key(CONTENT_LENGTH);
+        let lengths = headers.contains_key(CONTENT_LENGTH) || seen.content_length();
         if codings.next().is_some() || lengths || version < Version::HTTP_11 {
             return Err(Refusal::Framing);
         }
@@ -118,7 +132,7 @@ mod tests {
 
     fn screened(request: http::request::Builder) -> Result<(String, Uri), Refusal> {
         let mut head = request.body(()).unwrap().into_parts().0;
-        screen(&mut head).map(|host| (host, head.uri))
+        screen(&mut head, crate::wire::Watch::new().seen()).map(|host| (host, head.uri))
     }
 
     fn get(uri: &str) -> http::request::Builder {

@@ -41,7 +41,7 @@ pub(crate) async fn start(
     let mut request = service.outgoing(routed, Upload::empty());
     request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     request.headers_mut().insert(header::UPGRADE, protocol.clone());
-    let upload = request.body().done();
+    let upload = request.body().progress();
     let timeout = service.proxy.settings.connect_timeout;
     let mut sender = backend::open(&routed.route.target, timeout).await?;
     let mut response = sender.send_request(request).await.map_err(|error| broken(routed, &error))?;

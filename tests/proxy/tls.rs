@@ -1,0 +1,209 @@
+//! TLS: real handshakes, and certificate files of every broken kind.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use futures_util::{SinkExt, StreamExt};
+use hubd_proxy::{Tls, TlsError};
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::{read_all, settings, start_with, talk};
+use crate::websockets::echo_server;
+
+/// A certificate and key in files, and what a browser must trust.
+struct Files {
+    directory: tempfile::TempDir,
+    certificate: PathBuf,
+    key: PathBuf,
+    root: CertificateDer<'static>,
+}
+
+fn pair() -> CertifiedKey<KeyPair> {
+    generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap()
+}
+
+fn write(path: &Path, text: &str, mode: u32) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn files() -> Files {
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+    let pair = pair();
+    write(&certificate, &pair.cert.pem(), 0o644);
+    write(&key, &pair.signing_key.serialize_pem(), 0o640);
+    Files { directory, certificate, key, root: pair.cert.der().clone() }
+}
+
+async fn connect(
+    address: SocketAddr,
+    root: &CertificateDer<'static>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root.clone()).unwrap();
+    // Like today's browsers, which offer both ways at once.
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups.retain(|group| group.name() != rustls::NamedGroup::X25519MLKEM768);
+    provider.kx_groups.insert(0, rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768);
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(address).await?).await
+}
+
+#[tokio::test]
+async fn browsers_are_served_over_tls() {
+    let files = files();
+    let tls = Tls::load(&files.certificate, &files.key).unwrap();
+    let proxy = start_with(settings(), Some(tls)).await;
+    let mut stream = connect(proxy.address, &files.root).await.unwrap();
+    let (_, session) = stream.get_ref();
+    assert_eq!(session.alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(session.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+    let group = session.negotiated_key_exchange_group().unwrap().name();
+    assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
+    stream.write_all(b"GET /hub/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    let answer = read_all(&mut stream).await;
+    assert!(answer.contains("app GET /hub/ https=true host=localhost"), "{answer}");
+}
+
+#[tokio::test]
+async fn websockets_work_over_tls() {
+    let files = files();
+    let tls = Tls::load(&files.certificate, &files.key).unwrap();
+    let proxy = start_with(settings(), Some(tls)).await;
+    proxy.route("/user/a/", echo_server().await);
+    let stream = connect(proxy.address, &files.root).await.unwrap();
+    let (mut socket, _) = tokio_tungstenite::client_async("wss://localhost/user/a/ws", stream).await.unwrap();
+    for message in [Message::text("hello"), Message::binary(vec![7; 3_000_000])] {
+        socket.send(message.clone()).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), message);
+    }
+}
+
+#[tokio::test]
+async fn plain_http_to_the_tls_port_is_told_what_to_do() {
+    let files = files();
+    let tls = Tls::load(&files.certificate, &files.key).unwrap();
+    let proxy = start_with(settings(), Some(tls)).await;
+    let answer = talk(proxy.address, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("https://"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_used_and_a_bad_one_keeps_the_old() {
+    let files = files();
+    let tls = Tls::load(&files.certificate, &files.key).unwrap();
+    let proxy = start_with(settings(), Some(tls.clone())).await;
+    let mut open = connect(proxy.address, &files.root).await.unwrap();
+    write(&files.certificate, "-----BEGIN CERTIFICATE-----\nhalf", 0o644);
+    assert!(tls.reload().is_err());
+    connect(proxy.address, &files.root).await.unwrap();
+    let new = pair();
+    write(&files.certificate, &new.cert.pem(), 0o644);
+    assert!(matches!(tls.reload(), Err(TlsError::Mismatch { .. })));
+    connect(proxy.address, &files.root).await.unwrap();
+    write(&files.key, &new.signing_key.serialize_pem(), 0o600);
+    tls.reload().unwrap();
+    connect(proxy.address, new.cert.der()).await.unwrap();
+    assert!(connect(proxy.address, &files.root).await.is_err());
+    open.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert!(read_all(&mut open).await.starts_with("HTTP/1.1 200"), "open connections live on");
+}
+
+#[test]
+fn chain_and_key_may_be_one_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let both = directory.path().join("both.pem");
+    let pair = pair();
+    let text = format!("a comment\n{}{}", pair.signing_key.serialize_pem(), pair.cert.pem());
+    write(&both, &text, 0o600);
+    Tls::load(&both, &both).unwrap();
+}
+
+/// The words of the error, which must name the file.
+fn error(certificate: &Path, key: &Path, named: &Path) -> String {
+    let Err(error) = Tls::load(certificate, key) else { panic!("{certificate:?} {key:?} were accepted") };
+    let text = error.to_string();
+    assert!(text.contains(&named.display().to_string()), "{text}");
+    text
+}
+
+#[test]
+fn every_error_names_the_file_and_the_cure() {
+    let files = files();
+    let Files { certificate, key, .. } = &files;
+    let file = |name: &str, text: &str| {
+        let path = files.directory.path().join(name);
+        write(&path, text, 0o600);
+        path
+    };
+    let pem = std::fs::read_to_string(key).unwrap();
+    let missing = files.directory.path().join("missing");
+    assert!(error(&missing, key, &missing).contains("cannot read"));
+    assert!(error(certificate, &missing, &missing).contains("cannot read"));
+    let empty = file("empty", "");
+    assert!(error(&empty, key, &empty).contains("no certificate"));
+    assert!(error(certificate, &empty, &empty).contains("no private key"));
+    assert!(
+        error(certificate, certificate_only(&files), certificate_only(&files)).contains("no private key")
+    );
+    assert!(error(key, key, key).contains("no certificate"));
+    let open = file("open", &pem);
+    for mode in [0o644, 0o602, 0o601] {
+        write(&open, &pem, mode);
+        assert!(error(certificate, &open, &open).contains("chmod o= "), "{mode:o}");
+    }
+    let half = file("half", &pem[..pem.len() / 2]);
+    assert!(error(certificate, &half, &half).contains("half written"));
+    let other = file("other", &pair().signing_key.serialize_pem());
+    assert!(error(certificate, &other, certificate).contains("does not belong"));
+    let nonsense = file("nonsense", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    assert!(error(certificate, &nonsense, &nonsense).contains("cannot be used"));
+    let no_certificate = file("nocert", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    assert!(error(&no_certificate, key, &no_certificate).contains("cannot be used"));
+    let large = file("large", &"x".repeat(2_000_000));
+    assert!(error(&large, key, &large).contains("larger than 1 MiB"));
+    assert!(error(files.directory.path(), key, files.directory.path()).contains("cannot read"));
+}
+
+/// The certificate's file, as private as a key's.
+fn certificate_only(files: &Files) -> &Path {
+    let text = std::fs::read_to_string(&files.certificate).unwrap();
+    write(&files.certificate, &text, 0o600);
+    &files.certificate
+}
+
+#[test]
+fn a_key_with_a_passphrase_is_recognised() {
+    let files = files();
+    let locked = files.directory.path().join("locked.pem");
+    for form in [&["pkey", "-aes256"][..], &["ec", "-aes256"][..]] {
+        let status = Command::new("openssl")
+            .args(form)
+            .args(["-passout", "pass:secret", "-in"])
+            .arg(&files.key)
+            .arg("-out")
+            .arg(&locked)
+            .output()
+            .unwrap();
+        assert!(status.status.success(), "{status:?}");
+        std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(error(&files.certificate, &locked, &locked).contains("openssl pkey -in"));
+    }
+}
