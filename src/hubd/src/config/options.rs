@@ -158,6 +158,14 @@ mod tests {
     }
 
     #[test]
+    fn every_option_stands_in_the_man_page_with_its_help() {
+        let page = include_str!("../../../../man/hubd.toml.5").replace('\n', " ");
+        for option in OPTIONS {
+            assert!(page.contains(&format!(".It Cm {} {}", option.key, option.help)), "{}", option.key);
+        }
+    }
+
+    #[test]
     fn a_class_has_the_options_of_the_classes_above_it() {
         assert_eq!(find("SimpleLocalProcessSpawner", "args").unwrap().class, "Spawner");
         assert_eq!(find("DummyAuthenticator", "password").unwrap().class, "DummyAuthenticator");
