@@ -7,6 +7,8 @@ mod connection;
 mod error;
 mod login;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::time::Duration;

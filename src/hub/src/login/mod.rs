@@ -7,6 +7,8 @@
 //! [`waiting`] keeps both, within limits; [`refusal`] holds what people are told.
 
 mod refusal;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::net::IpAddr;

@@ -251,22 +251,34 @@ impl Failure {
         failure.status = 503;
         failure
     }
-}
 
-/// Tells the journal about a failure, in JupyterHub's words where it has some.
-pub(super) fn log(which: &Which, failure: &Failure, spawner: &SpawnerSettings) {
-    let (user, message, advice) = (&which.user, &failure.message, &failure.advice);
-    match failure.code.as_str() {
-        "start-timeout" => {
-            let seconds = spawner.start_timeout.as_secs();
-            tracing::warn!("{user}'s server failed to start in {seconds} seconds, giving up.\n{advice}");
-        }
-        _ if failure.status < 500 => {
-            tracing::warn!(code = failure.code, "Not starting {user}'s server {}: {message}", which.server);
-        }
-        _ => {
-            let last = failure.log.last().map(String::as_str).unwrap_or_default();
-            tracing::error!(code = failure.code, last, "Error starting {which}'s server: {message} {advice}");
+    /// Tells the journal, in JupyterHub's words where it has some. `place` is where the server was
+    /// to listen.
+    pub(super) fn tell(&self, which: &Which, place: &str, limits: &SpawnerSettings) {
+        let (user, message, advice) = (&which.user, self.message.trim_end_matches('.'), &self.advice);
+        let last = self.log.last().map(String::as_str).unwrap_or_default();
+        let code = &self.code;
+        match code.as_str() {
+            "start-timeout" => {
+                let seconds = limits.start_timeout.as_secs();
+                tracing::warn!(
+                    code,
+                    "{user}'s server failed to start in {seconds} seconds, giving up. {advice}"
+                );
+            }
+            "http-timeout" => {
+                let seconds = limits.http_timeout.as_secs();
+                tracing::warn!(
+                    code,
+                    last,
+                    "{user}'s server never showed up at {place} after {seconds} seconds. Giving up. {advice}"
+                );
+            }
+            "died" => tracing::error!(code, "{which}'s server: {message}. {advice}"),
+            _ if self.status < 500 => {
+                tracing::warn!(code, "Not starting {user}'s server {}: {message}. {advice}", which.server);
+            }
+            _ => tracing::error!(code, last, "Error starting {which}'s server: {message}. {advice}"),
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::launch::{self, Session, with_store};
 use super::ready::{NotReady, first_answer, shown, version_warning};
 use super::state::{LogQuestion, Orders, Server, started_at};
-use super::{Failure, NotBegun, Progress, StartRequest, adopt, failure};
+use super::{Failure, NotBegun, Progress, StartRequest, adopt};
 use crate::Hub;
 use crate::helper::{Event, HelperError};
 
@@ -46,6 +46,8 @@ pub(super) struct Life {
     orders: Orders,
     /// The server's path and route.
     url: String,
+    /// Where it listens, for the log; empty until it runs.
+    place: String,
     /// When it was requested.
     began: Instant,
     phase: Phase,
@@ -67,6 +69,7 @@ impl Life {
             server,
             orders,
             url,
+            place: String::new(),
             began: Instant::now(),
             phase: Phase::Waiting,
             stop_began: None,
@@ -110,6 +113,7 @@ impl Life {
 
     /// From a running process to its end.
     async fn go_on(mut self, mut session: Session) {
+        self.place = shown(&session.target(), &self.url);
         self.server.running(&session.status);
         self.server.progress(Progress::step(50, "Spawning server..."));
         if let Err(error) = self.running_rows(&session).await {
@@ -167,7 +171,7 @@ impl Life {
                 answer = &mut answer, if matches!(self.phase, Phase::Waiting) => match answer {
                     Ok(version) => self.answered(session, version.as_deref()),
                     Err(why) => {
-                        let failure = self.not_ready(session, &why);
+                        let failure = self.not_ready(&why);
                         self.end(session, Some(failure)).await;
                     }
                 },
@@ -223,25 +227,10 @@ impl Life {
         self.phase = Phase::Serving;
     }
 
-    fn not_ready(&self, session: &Session, why: &NotReady) -> Failure {
-        let limit = self.hub.settings.spawner.http_timeout;
-        let url = shown(&session.target(), &self.url);
+    fn not_ready(&self, why: &NotReady) -> Failure {
         match why {
-            NotReady::Timeout => {
-                let user = &self.server.which.user;
-                let seconds = limit.as_secs();
-                tracing::warn!(
-                    "{user}'s server never showed up at {url} after {seconds} seconds. Giving up."
-                );
-                Failure::http_timeout(&url, limit)
-            }
-            NotReady::WrongPeer => {
-                tracing::error!(
-                    "a program of another user listens at {url}, the place of {}'s server",
-                    self.server.which
-                );
-                Failure::wrong_peer(&url)
-            }
+            NotReady::Timeout => Failure::http_timeout(&self.place, self.hub.settings.spawner.http_timeout),
+            NotReady::WrongPeer => Failure::wrong_peer(&self.place),
         }
     }
 
@@ -324,7 +313,7 @@ impl Life {
         }
         match &self.failure {
             Some(_) if cancelled => self.failure = None,
-            Some(failure) => failure::log(which, failure, &self.hub.settings.spawner),
+            Some(failure) => failure.tell(which, &self.place, &self.hub.settings.spawner),
             None => {}
         }
     }
