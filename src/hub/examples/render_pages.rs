@@ -68,6 +68,7 @@ fn samples() -> Vec<(&'static str, &'static str, Value)> {
             "home.html",
             context! { allow_named_servers => true, spawners => named(), ..home("running", true) },
         ),
+        ("token", "token.html", tokens()),
         ("spawn_pending", "spawn_pending.html", progress()),
         ("stop_pending", "stop_pending.html", context! {}),
         ("not_running", "not_running.html", context! { spawn_url => "/hub/spawn/alice", owner => "alice" }),
@@ -131,6 +132,27 @@ fn named() -> Vec<Value> {
         }
     };
     vec![server("gpu", true), server("teaching", false)]
+}
+
+/// A new token beside older ones, and an application.
+fn tokens() -> Value {
+    let token = |id: &str, note: &str, scopes: &[&str], used: Option<&str>| {
+        context! {
+            api_id => id, note => note, last_activity => used, created => "2026-11-01T08:00:00Z",
+            scopes => scopes.iter().map(|scope| Value::from(*scope)).collect::<Vec<_>>(),
+        }
+    };
+    context! {
+        new_token => "0123456789abcdef0123456789abcdef",
+        default_note => "Requested via token page",
+        api_tokens => [
+            token("a2", "nightly report", &["inherit"], Some("2026-11-20T03:00:00Z")),
+            token("a1", "dashboard of the chemistry group", &["access:servers", "read:users:activity"], None),
+        ],
+        oauth_clients => [
+            context! { token_id => "jupyterhub-user-alice", description => "Server at /user/alice/", created => "2026-11-21T20:00:00Z" },
+        ],
+    }
 }
 
 /// A start half way.

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, any, get, on};
+use axum::routing::{MethodFilter, MethodRouter, any, get, on, post};
 use futures_util::FutureExt;
 use http::{Method, StatusCode};
 
@@ -17,7 +17,9 @@ use crate::api;
 use crate::error::HttpError;
 use crate::pages::access_log::{Asker, Line};
 use crate::pages::headers::{Nonce, add_common};
-use crate::pages::{PageError, assets, errors, home, login, logout, outside, pending, spawn, stop, user_url};
+use crate::pages::{
+    PageError, assets, errors, home, login, logout, outside, pending, spawn, stop, token, user_url,
+};
 
 /// The hub as a service: pages, API, static files, and the redirect of everything outside the hub prefix.
 pub fn router(hub: Arc<Hub>) -> Router {
@@ -38,6 +40,8 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route(&at("spawn-pending/{name}/{server}"), page(pending::get))
         .route(&at("stop/{name}"), page(stop::get).post(stop::post))
         .route(&at("stop/{name}/{server}"), page(stop::get).post(stop::post))
+        .route(&at("token"), page(token::get).post(token::create))
+        .route(&at("token/revoke"), post(token::revoke))
         .route(&at("user-redirect/"), page(outside::user_redirect))
         .route(&at("user-redirect/{*path}"), page(outside::user_redirect))
         .route(&at("error/{code}"), page(errors::proxy_error))

@@ -88,7 +88,7 @@ pub fn spawner_value(visit: &Visit, owner: &UserName, server: &ServerName, snaps
 }
 
 /// A time as scripts and `<time>` read it: `2026-11-21T20:00:00Z`.
-fn iso_time(time: std::time::SystemTime) -> Option<String> {
+pub fn iso_time(time: std::time::SystemTime) -> Option<String> {
     let seconds = time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
     let stamp = jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok()?;
     Some(stamp.to_string())

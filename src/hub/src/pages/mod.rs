@@ -18,6 +18,7 @@ pub mod pending;
 pub mod spawn;
 pub mod stop;
 pub mod templates;
+pub mod token;
 pub mod urls;
 pub mod user_url;
 pub mod visit;

@@ -1,5 +1,7 @@
 //! `/hub/stop/NAME[/SERVER]`: stopping a server without JavaScript. hubd's own page; scripts use the API.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Path;
 use axum::response::Response;
@@ -10,7 +12,11 @@ use super::errors::PageError;
 use super::spawn::{Target, target};
 use super::user_url::server_path;
 use super::visit::Visit;
+use crate::servers::State;
 
+/// How long the answer waits for the stop, so that a quick one is over when the next page comes. A notebook
+/// server without kernels takes about half a second.
+const QUICK_STOP_WAIT: Duration = Duration::from_secs(2);
 /// The scope that stopping needs.
 const SCOPE: &str = "delete:servers";
 
@@ -42,6 +48,9 @@ pub async fn post(
         .stop_server(&owner, &server)
         .await
         .map_err(|error| PageError::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    if let State::Stopped { .. } = visit.hub.wait_server(&owner, &server, QUICK_STOP_WAIT).await {
+        return Ok(visit.redirect(StatusCode::SEE_OTHER, &visit.hub_url("home")));
+    }
     let pending = visit.hub_url(&format!("spawn-pending/{}", server_path(&owner, &server)));
     Ok(visit.redirect(StatusCode::SEE_OTHER, &pending))
 }

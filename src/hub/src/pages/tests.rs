@@ -3,4 +3,5 @@
 mod browser;
 mod login;
 mod servers;
+mod token;
 mod urls;

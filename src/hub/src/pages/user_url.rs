@@ -11,7 +11,7 @@ use minijinja::context;
 use super::errors::PageError;
 use super::urls;
 use super::visit::Visit;
-use crate::auth::{Caller, CallerKind};
+use crate::auth::scopes;
 use crate::error::HttpError;
 use crate::servers::State;
 
@@ -114,7 +114,8 @@ fn check_access(visit: &Visit, owner: &UserName, server: &ServerName) -> Result<
         Some(browser) => visit.hub.may(browser, SCOPE, owner, server.as_str()),
         None => {
             let caller = visit.hub.caller(&visit.parts)?.ok_or(PageError::Login)?;
-            caller_may(&caller, SCOPE, owner, server)
+            let target = scopes::Target::Server(owner.as_str(), server.as_str());
+            scopes::access(&caller.scopes, SCOPE, target, visit.hub.store.as_ref()) == scopes::Access::Allowed
         }
     };
     if !allowed {
@@ -124,17 +125,6 @@ fn check_access(visit: &Visit, owner: &UserName, server: &ServerName) -> Result<
         return Err(PageError::new(StatusCode::NOT_FOUND, format!("No such user {owner}")));
     }
     Ok(())
-}
-
-/// Whether a token's expanded scopes hold `scope` for a server.
-fn caller_may(caller: &Caller, scope: &str, owner: &UserName, server: &ServerName) -> bool {
-    let own = matches!(&caller.kind, CallerKind::User(user) if user.name == owner.as_str());
-    let mut filters =
-        vec![scope.to_owned(), format!("{scope}!user={owner}"), format!("{scope}!server={owner}/{server}")];
-    if own {
-        filters.push(format!("{scope}!user"));
-    }
-    filters.iter().any(|filter| caller.scopes.contains(filter))
 }
 
 /// The server that a path below the user's name means: a named one only if it exists.

@@ -31,7 +31,7 @@ async fn a_server_is_started_and_stopped_without_javascript() {
     let xsrf = browser.get("/hub/stop/alice").await.is(200, "").field("_xsrf");
     browser.post("/hub/stop/alice", &[]).await.is(403, "");
     assert_eq!(state(&browser), State::Ready);
-    browser.post("/hub/stop/alice", &[("_xsrf", &xsrf)]).await.is(303, "/hub/spawn-pending/alice");
+    browser.post("/hub/stop/alice", &[("_xsrf", &xsrf)]).await.is(303, "/hub/home");
     assert_eq!(settled(&browser).await, State::Stopped { failure: None });
     let page = browser.get("/hub/spawn-pending/alice").await.is(200, "");
     assert_eq!(page.heading(), "Server not running");
@@ -64,7 +64,7 @@ async fn the_progress_page_shows_a_start_and_can_end_it() {
         .is(303, "/hub/spawn-pending/alice?next=%2Fhub%2Fuser%2Falice%2Flab");
     let xsrf = page.field("_xsrf");
     browser.post("/hub/spawn", &[("_xsrf", &xsrf)]).await.is(400, "");
-    browser.post("/hub/stop/alice", &[("_xsrf", &xsrf)]).await.is(303, "/hub/spawn-pending/alice");
+    browser.post("/hub/stop/alice", &[("_xsrf", &xsrf)]).await.is(303, "/hub/home");
 }
 
 #[tokio::test]
