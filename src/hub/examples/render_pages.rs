@@ -33,6 +33,7 @@ fn common(name: &str) -> Value {
 }
 
 /// Name of the file, template, variables.
+#[expect(clippy::too_many_lines, reason = "one table, read row by row")]
 fn samples() -> Vec<(&'static str, &'static str, Value)> {
     let login =
         |error: &str| context! { login_error => error, authenticator_login_url => "/hub/login?next=" };
@@ -69,6 +70,7 @@ fn samples() -> Vec<(&'static str, &'static str, Value)> {
             context! { allow_named_servers => true, spawners => named(), ..home("running", true) },
         ),
         ("token", "token.html", tokens()),
+        ("admin", "admin.html", admin()),
         ("spawn_pending", "spawn_pending.html", progress()),
         ("stop_pending", "stop_pending.html", context! {}),
         ("not_running", "not_running.html", context! { spawn_url => "/hub/spawn/alice", owner => "alice" }),
@@ -152,6 +154,23 @@ fn tokens() -> Value {
         oauth_clients => [
             context! { token_id => "jupyterhub-user-alice", description => "Server at /user/alice/", created => "2026-11-21T20:00:00Z" },
         ],
+    }
+}
+
+/// Three people.
+fn admin() -> Value {
+    let row = |name: &str, state: &str, admin: bool| {
+        context! {
+            name => name, admin => admin, last_activity => "2026-11-21T20:00:00Z",
+            servers => [context! {
+                state => state, active => state == "running", url => "/user/x/", stop_url => "/hub/stop/x",
+                spawn_url => "/hub/spawn/x", started => (state == "running").then_some("2026-11-21T20:00:00Z"),
+            }],
+        }
+    };
+    context! {
+        users => [row("alice", "running", true), row("bob", "stopped", false), row("carol", "failed", false)],
+        first => 1, last => 3, total => 103, next_url => "/hub/admin?offset=50", server_version => "6.1.1", admin_ui => true,
     }
 }
 

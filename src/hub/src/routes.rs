@@ -18,7 +18,7 @@ use crate::error::HttpError;
 use crate::pages::access_log::{Asker, Line};
 use crate::pages::headers::{Nonce, add_common};
 use crate::pages::{
-    PageError, assets, errors, home, login, logout, outside, pending, spawn, stop, token, user_url,
+    PageError, admin, assets, errors, home, login, logout, outside, pending, spawn, stop, token, user_url,
 };
 
 /// The hub as a service: pages, API, static files, and the redirect of everything outside the hub prefix.
@@ -42,6 +42,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route(&at("stop/{name}/{server}"), page(stop::get).post(stop::post))
         .route(&at("token"), page(token::get).post(token::create))
         .route(&at("token/revoke"), post(token::revoke))
+        .route(&at("admin"), page(admin::get))
         .route(&at("user-redirect/"), page(outside::user_redirect))
         .route(&at("user-redirect/{*path}"), page(outside::user_redirect))
         .route(&at("error/{code}"), page(errors::proxy_error))

@@ -5,6 +5,7 @@
 //! join URLs and handlers are in [`crate::routes`].
 
 pub mod access_log;
+pub mod admin;
 pub mod assets;
 pub mod errors;
 pub mod form;

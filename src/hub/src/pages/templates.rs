@@ -22,6 +22,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("stop_pending.html", include_str!("../../templates/stop_pending.html")),
     ("not_running.html", include_str!("../../templates/not_running.html")),
     ("token.html", include_str!("../../templates/token.html")),
+    ("admin.html", include_str!("../../templates/admin.html")),
     ("error.html", include_str!("../../templates/error.html")),
     ("404.html", include_str!("../../templates/404.html")),
 ];

@@ -1,5 +1,6 @@
 //! The pages as a browser sees them, on a real database and a helper that pretends.
 
+mod admin;
 mod browser;
 mod login;
 mod servers;

@@ -19,7 +19,7 @@ use super::form::Form;
 use super::headers::{Nonce, page_policy};
 use super::urls;
 use crate::Hub;
-use crate::auth::Browser;
+use crate::auth::{Browser, scopes};
 use crate::error::HttpError;
 
 /// A request for a page.
@@ -186,6 +186,7 @@ impl Visit {
         let settings = &self.hub.settings;
         let base_url = settings.hub_prefix();
         let admin = self.browser.as_ref().is_some_and(|browser| browser.user.admin);
+        let held = self.held();
         let mut jhdata = serde_json::json!({
             "base_url": base_url,
             "prefix": settings.base_url,
@@ -206,10 +207,20 @@ impl Visit {
             xsrf_token => xsrf_token,
             jhdata => Serde(&jhdata),
             nonce => nonce.0.as_str(),
-            admin_ui => admin,
+            admin_ui => held.contains("admin-ui"),
+            expanded_scopes => held.into_iter().collect::<Vec<_>>(),
             services => Vec::<Value>::new(),
             version_hash => super::assets::version("css/style.min.css"),
         }
+    }
+
+    /// What the person may do. A page is shown even if the database cannot be asked.
+    fn held(&self) -> scopes::Held {
+        let Some(browser) = &self.browser else { return scopes::Held::new() };
+        self.hub.scopes_of_user(&browser.user).unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot look up what a person may do");
+            scopes::Held::new()
+        })
     }
 
     /// The `user` variable.
