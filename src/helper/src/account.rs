@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use hubd_proto::UserName;
-use nix::unistd::{Gid, Uid, User};
+use nix::unistd::{Gid, Group, Uid, User};
 use zeroize::Zeroizing;
 
 use crate::setup::Setup;
@@ -56,10 +56,20 @@ impl Account {
     }
 
     /// The first of `groups` that the account is a member of.
-    pub fn member_of<'a>(&self, groups: &'a [String]) -> Option<&'a str> {
-        let mine = users::get_user_groups(self.name.as_str(), self.gid.as_raw()).unwrap_or_default();
-        let member = |group: &&String| mine.iter().any(|own| own.name() == group.as_str());
-        groups.iter().find(member).map(String::as_str)
+    ///
+    /// # Errors
+    /// NSS failed; then nobody can say that it is not a member.
+    pub fn member_of<'a>(&self, groups: &'a [String]) -> nix::Result<Option<&'a str>> {
+        if groups.is_empty() {
+            return Ok(None);
+        }
+        let mine = self.groups()?;
+        for name in groups {
+            if Group::from_name(name)?.is_some_and(|group| mine.contains(&group.gid)) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// Why the policy bars this account from everything, if it does.
@@ -83,8 +93,10 @@ impl Account {
         if policy.denied_users.iter().any(|name| name == self.name.as_str()) {
             return Some("denied_users names it".into());
         }
-        if let Some(group) = self.member_of(&policy.denied_groups) {
-            return Some(format!("it is a member of {group}, which denied_groups names"));
+        match self.member_of(&policy.denied_groups) {
+            Ok(None) => {}
+            Ok(Some(group)) => return Some(format!("it is a member of {group}, which denied_groups names")),
+            Err(errno) => return Some(format!("its groups cannot be looked up: {}", errno.desc())),
         }
         if !shell_is_allowed(&self.shell) {
             return Some(format!("its shell {} is not a login shell of /etc/shells", self.shell.display()));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixDatagram;
 
 /// Where journald takes structured records, see systemd.journal-fields(7).
-const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
+pub const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 /// Longest value in a record, in bytes; names are up to 255, reasons are a sentence.
 const VALUE_BYTES_MAX: usize = 512;
 
@@ -78,7 +78,7 @@ fn to_syslog(line: &str, good: bool) -> bool {
 }
 
 /// The value on one line and bounded: no value can add a field or a line of its own.
-fn escaped(value: &str) -> String {
+pub fn escaped(value: &str) -> String {
     let mut text = String::new();
     for c in value.chars() {
         if text.len() >= VALUE_BYTES_MAX {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use caps::CapSet;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{self, Gid, Pid, Uid};
@@ -77,6 +78,8 @@ const STEPS: [Step; 10] = [
     Step::Exec,
 ];
 
+/// Longest time from fork to exec, in milliseconds: only a home on a dead file server takes long.
+const EXEC_MILLISECONDS_MAX: u16 = 30_000;
 /// Descriptor of the report pipe in the child: the first after 0 to 2.
 const REPORT: u32 = 3;
 
@@ -180,6 +183,12 @@ fn prove_no_way_back(plan: &Plan) -> nix::Result<()> {
 /// The step that failed, and why.
 pub fn wait_for_exec(report: OwnedFd) -> Result<(), (Step, Errno)> {
     let mut bytes = Vec::new();
+    let mut watched = [PollFd::new(report.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut watched, EXEC_MILLISECONDS_MAX) {
+        Ok(0) => return Err((Step::Home, Errno::ETIMEDOUT)),
+        Ok(_) => {}
+        Err(errno) => return Err((Step::Exec, errno)),
+    }
     if File::from(report).take(5).read_to_end(&mut bytes).is_err() {
         return Err((Step::Exec, Errno::EIO));
     }

@@ -10,6 +10,7 @@ use hubd_proto::message::RefusalCode;
 use zeroize::Zeroizing;
 
 use crate::account::Account;
+use crate::pam::Variables;
 use crate::policy::{Policy, Profile};
 use crate::refusal::Refusal;
 
@@ -144,7 +145,7 @@ pub fn check(policy: &Policy, wanted: &BTreeMap<String, Secret>) -> Result<(), R
 /// nothing that the daemon says: [`check`] has seen to it that the names differ.
 pub fn build(
     account: &Account,
-    pam: Vec<(Vec<u8>, Vec<u8>)>,
+    pam: Variables,
     profile: &Profile,
     wanted: &BTreeMap<String, Secret>,
 ) -> Vec<CString> {

@@ -4,17 +4,16 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use hubd_proto::SessionId;
-use hubd_proto::message::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
+use hubd_proto::message::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX, SessionStatus};
 
+use crate::audit;
 use crate::setup::{Setup, own_directory};
 
-/// Where journald takes the output of services, see systemd-journald.service(8).
-const JOURNAL_STREAM: &str = "/run/systemd/journal/stdout";
 /// Longest time that the journal may keep a session waiting.
 const JOURNAL_TIME_MAX: Duration = Duration::from_secs(1);
 /// Longest line that is kept together until its end comes, in bytes.
@@ -28,22 +27,30 @@ pub struct Log {
 }
 
 enum Sink {
-    Journal(UnixStream),
-    File { file: File, path: PathBuf, bytes: u64, bytes_max: u64 },
+    /// With the fields that every record of this server has.
+    Journal(UnixDatagram, String),
+    File {
+        file: File,
+        path: PathBuf,
+        bytes: u64,
+        bytes_max: u64,
+    },
     Nowhere,
 }
 
 impl Log {
     /// Opens the journal's stream, else a file. A server is not refused for a log that cannot be kept.
-    pub fn open(setup: &Setup, session: &SessionId) -> Self {
-        let sink = if setup.root { journal(session) } else { Err(io::ErrorKind::Unsupported.into()) };
-        let sink = sink.or_else(|_| file(setup, session)).unwrap_or(Sink::Nowhere);
+    pub fn open(setup: &Setup, status: &SessionStatus) -> Self {
+        let sink = if setup.root { journal(status) } else { Err(io::ErrorKind::Unsupported.into()) };
+        let sink = sink.or_else(|_| file(setup, &status.session)).unwrap_or(Sink::Nowhere);
         Self { lines: VecDeque::new(), partial: Vec::new(), sink }
     }
 
     /// Takes what the server printed.
     pub fn take(&mut self, bytes: &[u8]) {
-        if self.sink.write(bytes).is_err() {
+        if let Sink::File { .. } = self.sink
+            && self.sink.write_file(bytes).is_err()
+        {
             self.sink = Sink::Nowhere;
         }
         for &byte in bytes {
@@ -57,8 +64,12 @@ impl Log {
     }
 
     fn end_line(&mut self) {
-        let line = readable(&std::mem::take(&mut self.partial));
-        self.lines.push_back(line);
+        let line = std::mem::take(&mut self.partial);
+        if let Sink::Journal(socket, fields) = &self.sink {
+            // A journal that does not take it in time misses this line, the server does not wait for it.
+            let _ = socket.send(&[fields.as_bytes(), b"MESSAGE=", &line, b"\n"].concat());
+        }
+        self.lines.push_back(readable(&line));
         if self.lines.len() > LOG_LINES_MAX {
             self.lines.pop_front();
         }
@@ -76,30 +87,27 @@ impl Log {
 }
 
 impl Sink {
-    fn write(&mut self, bytes_new: &[u8]) -> io::Result<()> {
-        match self {
-            Sink::Nowhere => Ok(()),
-            Sink::Journal(stream) => stream.write_all(bytes_new),
-            Sink::File { file, path, bytes, bytes_max } => {
-                if *bytes > *bytes_max {
-                    fs::rename(&*path, path.with_extension("log.1"))?;
-                    *file = log_file(path)?;
-                    *bytes = 0;
-                }
-                *bytes += bytes_new.len() as u64;
-                file.write_all(bytes_new)
-            }
+    fn write_file(&mut self, printed: &[u8]) -> io::Result<()> {
+        let Sink::File { file, path, bytes, bytes_max } = self else { return Ok(()) };
+        if *bytes > *bytes_max {
+            fs::rename(&*path, path.with_extension("log.1"))?;
+            *file = log_file(path)?;
+            *bytes = 0;
         }
+        *bytes += printed.len() as u64;
+        file.write_all(printed)
     }
 }
 
-fn journal(session: &SessionId) -> io::Result<Sink> {
-    let mut stream = UnixStream::connect(JOURNAL_STREAM)?;
-    stream.set_write_timeout(Some(JOURNAL_TIME_MAX))?;
-    stream.shutdown(std::net::Shutdown::Read)?;
-    // Identifier, unit, priority (info), no level prefix, then not to syslog, kmsg or console.
-    write!(stream, "hubd-server\n{session}\n6\n0\n0\n0\n0\n")?;
-    Ok(Sink::Journal(stream))
+/// Records of its own kind, so that `journalctl HUBD_SESSION=…` shows one server and nothing else.
+fn journal(status: &SessionStatus) -> io::Result<Sink> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(audit::JOURNAL_SOCKET)?;
+    socket.set_write_timeout(Some(JOURNAL_TIME_MAX))?;
+    let (session, user) = (&status.session, audit::escaped(status.user.as_str()));
+    let fields =
+        format!("PRIORITY=6\nSYSLOG_IDENTIFIER=hubd-server\nHUBD_SESSION={session}\nHUBD_USER={user}\n");
+    Ok(Sink::Journal(socket, fields))
 }
 
 fn file(setup: &Setup, session: &SessionId) -> io::Result<Sink> {

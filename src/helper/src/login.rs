@@ -31,7 +31,16 @@ pub fn run(
     channel: &Channel,
     request: &Authenticate,
 ) -> Result<Result<(Login, Authenticated), Refusal>, ChannelError> {
-    let result = attempt(setup, channel, request)?;
+    let result = match attempt(setup, channel, request) {
+        Ok(result) => result,
+        Err(error) => {
+            let (user, source, reason) = (request.user.as_str(), request.source, error.to_string());
+            let verdict = "abandoned";
+            Record { request: "authenticate", verdict, user, source, reason: &reason, ..Record::default() }
+                .write();
+            return Err(error);
+        }
+    };
     let refusal = result.as_ref().err();
     Record {
         request: "authenticate",
@@ -89,12 +98,7 @@ fn attempt(setup: &Setup, channel: &Channel, request: &Authenticate) -> Result<A
         }
     };
     limits.give_back(&charges);
-    let result = finish(setup, account, pam);
-    Ok(match result {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(refusal)) => Err(refusal),
-        Err(failure) => return Err(failure),
-    })
+    finish(setup, account, pam)
 }
 
 /// After the right password: account management, an expired password's change, the ticket.

@@ -133,6 +133,9 @@ impl Talk {
     }
 }
 
+/// Names and values, as PAM modules want them in the environment.
+pub type Variables = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The handler that libpam calls; the talk is shared with the code that holds the handle.
 struct Handler(Rc<RefCell<Talk>>);
 
@@ -219,7 +222,7 @@ impl Pam {
     }
 
     /// Sets credentials, opens the session, and gives the environment that modules want.
-    pub fn open_session(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+    pub fn open_session(&mut self) -> Result<Variables, String> {
         use std::os::unix::ffi::OsStrExt;
         let session = self.context.open_session(Flag::NONE).map_err(|error| error.to_string())?;
         let list = session.envlist();

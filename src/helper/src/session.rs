@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -95,7 +95,7 @@ fn start(setup: &Setup, request: &Start, login: Option<Login>) -> Result<(Runnin
         note: request.note.clone(),
         stopping: false,
     };
-    let log = Log::open(setup, &session);
+    let log = Log::open(setup, &status);
     let Started { child, output, listener, signals, pam, guard } = started;
     let (reply, connections) = (status.clone(), VecDeque::new());
     Ok((Running { status, child, output, listener, signals, connections, log, pam, guard, lock }, reply))
@@ -164,7 +164,7 @@ fn permission(
     }
     if let Some(ticket) = &request.ticket {
         let (account, ticket) = with_ticket(setup, &request.user, ticket)?;
-        if let Some(group) = account.member_of(&setup.policy.fresh_password_groups) {
+        if let Some(group) = member_of(&account, &setup.policy.fresh_password_groups)? {
             let message =
                 format!("Members of {group} start a server only right after logging in. Log in again.");
             return Err(Refusal::new(RefusalCode::TicketInvalid, message));
@@ -172,17 +172,21 @@ fn permission(
         refuse_locked(&account, &ticket)?;
         return Ok((account, None));
     }
-    let standing = find_account(setup, &request.user)?.filter(|account| {
-        let group = account.member_of(&setup.policy.standing_groups).is_some();
-        group && account.member_of(&setup.policy.fresh_password_groups).is_none()
-    });
-    standing.map(|account| (account, None)).ok_or_else(|| {
-        let message = format!(
-            "Nobody has logged in for this start. For starts without a login, root's helper.toml has to name a group of {} in standing_groups.",
-            request.user
-        );
-        Refusal::new(RefusalCode::TicketMissing, message)
-    })
+    if let Some(account) = find_account(setup, &request.user)?
+        && member_of(&account, &setup.policy.standing_groups)?.is_some()
+        && member_of(&account, &setup.policy.fresh_password_groups)?.is_none()
+    {
+        return Ok((account, None));
+    }
+    let message = format!(
+        "Nobody has logged in for this start. For starts without a login, root's helper.toml has to name a group of {} in standing_groups.",
+        request.user
+    );
+    Err(Refusal::new(RefusalCode::TicketMissing, message))
+}
+
+fn member_of<'a>(account: &Account, groups: &'a [String]) -> Result<Option<&'a str>, Refusal> {
+    account.member_of(groups).map_err(|error| Refusal::system("looking groups up failed", error))
 }
 
 fn pam_without_password(setup: &Setup, account: &Account) -> Result<Pam, Refusal> {
@@ -274,11 +278,15 @@ impl Places {
 
 /// The file's lock, or `None` when a living process holds it.
 fn lock_file(path: &Path) -> io::Result<Option<Flock<File>>> {
-    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(lock)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, errno)) => Err(errno.into()),
+    loop {
+        let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            // Removed by its former owner between open and lock: it is nobody's lock any more.
+            Ok(lock) if lock.metadata()?.nlink() == 0 => {}
+            Ok(lock) => return Ok(Some(lock)),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Ok(None),
+            Err((_, errno)) => return Err(errno.into()),
+        }
     }
 }
 
@@ -356,7 +364,9 @@ impl Opening<'_> {
         };
         own.take_back();
         drop((child_report, plan));
+        // The child has ended or is stuck, for instance in a home directory that does not answer.
         if let Err((step, errno)) = become_user::wait_for_exec(report) {
+            let _ = nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL);
             let _ = nix::sys::wait::waitpid(child, None);
             return Err(self.failed(step, errno, program));
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid, User};
+use nix::unistd::{Gid, Uid};
 
 use crate::policy::Policy;
 
@@ -49,13 +49,12 @@ impl Setup {
         let runtime = runtime.unwrap_or_else(|| policy.runtime_dir.clone());
         let (daemon_uid, daemon_gid) = if root {
             let name = policy.daemon_user.as_str();
-            let user = User::from_name(name).map_err(|error| format!("daemon_user {name}: {error}"))?;
-            let user = user.ok_or_else(|| {
+            let user = users::get_user_by_name(name).ok_or_else(|| {
                 format!(
                     "daemon_user {name}: no such user; run: systemd-sysusers, or: useradd --system {name}"
                 )
             })?;
-            (user.uid, user.gid)
+            (Uid::from_raw(user.uid()), Gid::from_raw(user.primary_group_id()))
         } else {
             (Uid::effective(), Gid::effective())
         };

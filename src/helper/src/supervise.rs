@@ -96,6 +96,7 @@ pub fn run(setup: &Setup, mut running: Running, first: Option<UnixStream>) {
         }
     };
     let reason = match (exited.stopped, exited.code, exited.signal) {
+        _ if !children().is_empty() => "some of its processes cannot be ended".to_owned(),
         (true, ..) => "stopped".to_owned(),
         (_, Some(code), _) => format!("exit status {code}"),
         (.., signal) => format!("signal {}", signal.unwrap_or(0)),

@@ -118,6 +118,10 @@ pub fn decode_request(body: &[u8]) -> Result<Request, FrameError> {
         if start.note.len() > NOTE_BYTES_MAX {
             return Err(FrameError::Limit("bytes in the note"));
         }
+        // Each would take six bytes in a reply, and the note has to fit into every status.
+        if start.note.chars().any(char::is_control) {
+            return Err(FrameError::Limit("control characters in the note"));
+        }
     }
     Ok(request)
 }
@@ -232,5 +236,17 @@ mod tests {
             r#"{{"start":{{"user":"alice","ticket":null,"server":"","profile":null,"listen":"unix","arguments":[{arguments}],"environment":{{}},"note":""}}}}"#
         );
         assert!(matches!(decode_request(body.as_bytes()), Err(FrameError::Limit("arguments"))));
+    }
+
+    #[test]
+    fn a_note_that_would_not_fit_into_a_status_is_refused() {
+        let start = |note: &str| {
+            format!(
+                r#"{{"start":{{"user":"alice","ticket":null,"server":"","profile":null,"listen":"unix","arguments":[],"environment":{{}},"note":"{note}"}}}}"#
+            )
+        };
+        assert!(decode_request(start(r#"{\"a\": 1}"#).as_bytes()).is_ok());
+        assert!(decode_request(start(&"x".repeat(NOTE_BYTES_MAX + 1)).as_bytes()).is_err());
+        assert!(decode_request(start(r"\u0001").as_bytes()).is_err());
     }
 }
