@@ -31,3 +31,5 @@ pub use process::{Process, until};
 pub use programs::{Programs, programs, repository};
 pub use system::{free_port, notebook_program, processes_of, require_root, run, test_python, try_run};
 pub use web::{Answer, Web};
+
+pub mod helper_process;

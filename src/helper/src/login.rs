@@ -72,10 +72,7 @@ fn attempt(setup: &Setup, channel: &Channel, request: &Authenticate) -> Result<A
         Ok(account) => account,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let bar = match &account {
-        None => Some("no such account".to_owned()),
-        Some(account) => account.bar(setup),
-    };
+    let bar = bar(setup, request, account.as_ref());
     let time = Duration::from_secs(setup.policy.conversation_seconds.into());
     let talk = Talk::with(channel.duplicate()?, bar.is_some(), time);
     let source = request.source.map(|source| source.to_string());
@@ -99,6 +96,15 @@ fn attempt(setup: &Setup, channel: &Channel, request: &Authenticate) -> Result<A
     };
     limits.give_back(&charges);
     finish(setup, account, pam)
+}
+
+/// Why this login cannot succeed, whatever is answered.
+fn bar(setup: &Setup, request: &Authenticate, account: Option<&Account>) -> Option<String> {
+    match account {
+        Some(account) => account.bar(setup),
+        None if setup.policy.username_pattern.takes(request.user.as_str()) => Some("no such account".into()),
+        None => Some("the name is not of the form that username_pattern allows".into()),
+    }
 }
 
 /// After the right password: account management, an expired password's change, the ticket.

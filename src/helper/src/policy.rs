@@ -233,9 +233,10 @@ impl Policy {
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0 || *value > 60_000) {
             return wrong(key, "must be between 1 and 60000");
         }
-        let service_good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        // Linux-PAM turns the name into small letters, and a file that it does not find then into `other`.
+        let service_good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
         if self.pam_service.is_empty() || !self.pam_service.chars().all(service_good) {
-            return wrong("pam_service", "must be the name of a file in /etc/pam.d");
+            return wrong("pam_service", "must be the name of a file in /etc/pam.d, in small letters");
         }
         if self.min_uid == 0 || self.min_uid > self.max_uid {
             return wrong("min_uid", "must be at least 1 and at most max_uid: root never runs a server");

@@ -1,0 +1,354 @@
+//! A running hubd-helper, the daemon's side of its protocol, and throwaway accounts.
+
+use std::fs;
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use hubd_proto::message::{
+    Answer, Authenticate, Authenticated, Exited, Listen, RefusalCode, Refused, SessionStatus, Start,
+};
+use hubd_proto::{Reply, Request, Secret, ServerName, UserName, frame};
+use nix::unistd::Uid;
+
+/// Longest wait for anything; real ones take milliseconds, a loaded machine takes seconds.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The password of every throwaway account.
+pub const PASSWORD: &str = "correct-Horse-9-battery";
+
+/// Fails with a clear word unless run by root.
+pub fn need_root() -> Result<()> {
+    ensure!(Uid::effective().is_root(), "these tests make accounts and need root: run sudo tests/run");
+    Ok(())
+}
+
+/// Builds the helper once and says where it is.
+pub fn program() -> Result<&'static Path> {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(path) = PROGRAM.get() {
+        return Ok(path);
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the repository")?;
+    let built =
+        Command::new(env!("CARGO")).current_dir(root).args(["build", "-q", "-p", "hubd-helper"]).status()?;
+    ensure!(built.success(), "cargo build -p hubd-helper failed");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    Ok(PROGRAM.get_or_init(|| target.join("debug/hubd-helper")))
+}
+
+/// Waits until `condition` holds.
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    while !condition() {
+        ensure!(Instant::now() < until, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// A helper that listens in a directory of its own. Dropping it ends the helper and removes everything.
+pub struct HelperProcess {
+    /// `run`, `state`, `bin`, `helper.toml`, `audit` are in here.
+    pub dir: tempfile::TempDir,
+    process: Child,
+    service: PathBuf,
+}
+
+impl HelperProcess {
+    /// Starts it with `policy` after the lines that every test needs. The daemon is root here, so that
+    /// tests can connect; `{dir}` in the policy is replaced. Root only.
+    pub fn start(policy: &str) -> Result<Self> {
+        need_root()?;
+        let dir = tempfile::Builder::new().prefix("hubt-h-").tempdir_in("/run")?;
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+        fs::create_dir(dir.path().join("bin"))?;
+        let name = dir.path().file_name().context("a name")?.to_string_lossy().to_lowercase();
+        let service = Path::new("/etc/pam.d").join(&name);
+        fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/pam.d/hubd"), &service)?;
+        let mut text =
+            format!("pam_service = \"{name}\"\nstate_dir = \"{{dir}}/state\"\nlog_dir = \"{{dir}}/log\"\n");
+        for (key, value) in [("daemon_user", "\"root\""), ("refusal_seconds", "1")] {
+            if !policy.contains(key) {
+                text.push_str(&format!("{key} = {value}\n"));
+            }
+        }
+        text.push_str(policy);
+        let text = text.replace("{dir}", &dir.path().to_string_lossy());
+        fs::write(dir.path().join("helper.toml"), text)?;
+        let process = Self::listen(dir.path())?;
+        let helper = Self { dir, process, service };
+        wait_for("the helper's socket", || helper.socket().exists())?;
+        Ok(helper)
+    }
+
+    fn listen(dir: &Path) -> Result<Child> {
+        let audit = fs::File::options().append(true).create(true).open(dir.join("audit"))?;
+        let mut command = Command::new(program()?);
+        command.arg("--listen").arg(dir.join("run/helper.sock")).arg("--policy").arg(dir.join("helper.toml"));
+        Ok(command.stdin(Stdio::null()).stderr(audit).spawn()?)
+    }
+
+    /// A script in root's own directory, as a profile's program.
+    pub fn script(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.dir.path().join("bin").join(name);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        Ok(path)
+    }
+
+    /// Removes the PAM service that the policy names.
+    pub fn remove_pam_service(&self) -> Result<()> {
+        Ok(fs::remove_file(&self.service)?)
+    }
+
+    /// Adds a line to the PAM service.
+    pub fn add_to_pam_service(&self, line: &str) -> Result<()> {
+        let mut file = fs::File::options().append(true).open(&self.service)?;
+        Ok(writeln!(file, "{line}")?)
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("run/helper.sock")
+    }
+
+    /// The control socket of a session.
+    pub fn control(&self, status: &SessionStatus) -> PathBuf {
+        self.dir.path().join(format!("run/sessions/{}.sock", status.session))
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> Result<Connection> {
+        Connection::open(&self.socket())
+    }
+
+    /// The audit records so far: this machine's tests have no journal.
+    pub fn audit(&self) -> String {
+        fs::read_to_string(self.dir.path().join("audit")).unwrap_or_default()
+    }
+
+    /// Sends SIGTERM to the listener and waits until it is gone.
+    pub fn stop_listening(&mut self) -> Result<()> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.id())?);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Logs in and gives the connection with its held login.
+    pub fn login(&self, user: &TestUser) -> Result<(Connection, Authenticated)> {
+        let mut connection = self.connect()?;
+        match connection.authenticate(&user.name, None, &[PASSWORD])?.0 {
+            Reply::Authenticated(authenticated) => Ok((connection, authenticated)),
+            other => bail!("no login: {}", shown(&other)),
+        }
+    }
+}
+
+impl Drop for HelperProcess {
+    fn drop(&mut self) {
+        let sessions = fs::read_dir(self.dir.path().join("run/sessions"));
+        for session in sessions.into_iter().flatten().flatten() {
+            // A session that a test has ended already does not answer.
+            if let Ok(mut connection) = Connection::open(&session.path()) {
+                let _ = connection.send(&Request::Stop);
+                while connection.receive().is_ok() {}
+            }
+        }
+        let _ = self.stop_listening();
+        let _ = fs::remove_file(&self.service);
+    }
+}
+
+/// The daemon's side of one connection.
+pub struct Connection(pub UnixStream);
+
+impl Connection {
+    /// Connects.
+    pub fn open(path: &Path) -> Result<Self> {
+        let stream = UnixStream::connect(path).with_context(|| path.display().to_string())?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self(stream))
+    }
+
+    /// Sends a request.
+    pub fn send(&mut self, request: &Request) -> Result<()> {
+        Ok(frame::write(&mut self.0, request)?)
+    }
+
+    /// Sends bytes as they are.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        Ok(self.0.write_all(bytes)?)
+    }
+
+    /// The next reply.
+    pub fn receive(&mut self) -> Result<Reply> {
+        Ok(frame::decode(&frame::read_body(&mut self.0)?)?)
+    }
+
+    /// Sends a request and takes the next reply.
+    pub fn ask(&mut self, request: &Request) -> Result<Reply> {
+        self.send(request)?;
+        self.receive()
+    }
+
+    /// Answers prompts in their order; gives the outcome, and prompts and notices as they came.
+    pub fn authenticate(
+        &mut self,
+        user: &str,
+        source: Option<IpAddr>,
+        answers: &[&str],
+    ) -> Result<(Reply, Vec<String>)> {
+        let mut reply =
+            self.ask(&Request::Authenticate(Authenticate { user: UserName::new(user)?, source }))?;
+        let (mut said, mut answers) = (Vec::new(), answers.iter());
+        loop {
+            match reply {
+                Reply::Prompt(prompt) => {
+                    said.push(prompt.text);
+                    let text = (*answers.next().context("more prompts than answers")?).to_owned();
+                    self.send(&Request::Answer(Answer { text: text.into() }))?;
+                }
+                Reply::Notice(notice) => said.push(notice.text),
+                other => return Ok((other, said)),
+            }
+            reply = self.receive()?;
+        }
+    }
+
+    /// Starts a server, which must succeed.
+    pub fn start(&mut self, start: Start) -> Result<SessionStatus> {
+        match self.ask(&Request::Start(Box::new(start)))? {
+            Reply::Started(status) => Ok(status),
+            other => bail!("not started: {}", shown(&other)),
+        }
+    }
+
+    /// Sends a request that must be refused with this code.
+    pub fn refused(&mut self, request: &Request, code: RefusalCode) -> Result<Refused> {
+        match self.ask(request)? {
+            Reply::Refused(refused) if refused.code == code => Ok(refused),
+            other => bail!("expected {}, got {}", code.as_str(), shown(&other)),
+        }
+    }
+
+    /// Waits for the server's end.
+    pub fn exited(&mut self) -> Result<Exited> {
+        loop {
+            if let Reply::Exited(exited) = self.receive()? {
+                return Ok(exited);
+            }
+        }
+    }
+
+    /// Asks for the end of the server and waits for it.
+    pub fn stop(&mut self) -> Result<Exited> {
+        self.send(&Request::Stop)?;
+        self.exited()
+    }
+}
+
+/// A start of `user`'s default server.
+pub fn start_of(user: &str, ticket: Option<&Secret>) -> Result<Start> {
+    Ok(Start {
+        user: UserName::new(user)?,
+        ticket: ticket.cloned(),
+        server: ServerName::default(),
+        profile: None,
+        listen: Listen::Unix,
+        arguments: Vec::new(),
+        environment: std::collections::BTreeMap::new(),
+        note: r#"{"of":"a test"}"#.into(),
+    })
+}
+
+/// A reply for an error message, without what is secret in it.
+pub fn shown(reply: &Reply) -> String {
+    match reply {
+        Reply::Refused(refused) => format!("refused, {}: {}", refused.code.as_str(), refused.message),
+        Reply::Prompt(prompt) => format!("prompt: {}", prompt.text),
+        Reply::Notice(notice) => format!("notice: {}", notice.text),
+        Reply::Exited(exited) => format!("{exited:?}"),
+        Reply::Status(status) | Reply::Started(status) => format!("{status:?}"),
+        Reply::Log(lines) => lines.join("\n"),
+        Reply::Authenticated(_) => "authenticated".into(),
+        Reply::Account(account) => format!("{account:?}"),
+        Reply::Done => "done".into(),
+    }
+}
+
+/// A throwaway account; dropping it removes the account and its home.
+pub struct TestUser {
+    /// Its name, beginning with `hubt-`.
+    pub name: String,
+    /// Its home.
+    pub home: PathBuf,
+}
+
+impl TestUser {
+    /// Makes `hubt-<label>-<random>` with [`PASSWORD`] and further arguments for useradd(8).
+    pub fn make(label: &str, arguments: &[&str]) -> Result<Self> {
+        need_root()?;
+        let name = tempfile::Builder::new().prefix(&format!("hubt-{label}-")).rand_bytes(6).tempfile()?;
+        let name = name.path().file_name().context("a name")?.to_string_lossy().to_lowercase();
+        let home = Path::new("/home").join(&name);
+        let mut words = vec!["-m", "-s", "/bin/bash"];
+        words.extend(arguments);
+        words.push(&name);
+        account_tool("useradd", &words)?;
+        let user = Self { name, home };
+        let mut chpasswd = Command::new("chpasswd").stdin(Stdio::piped()).spawn()?;
+        let line = format!("{}:{PASSWORD}\n", user.name);
+        chpasswd.stdin.take().context("chpasswd")?.write_all(line.as_bytes())?;
+        ensure!(chpasswd.wait()?.success(), "chpasswd failed");
+        Ok(user)
+    }
+
+    /// Runs usermod(8) on it.
+    pub fn modify(&self, arguments: &[&str]) -> Result<()> {
+        account_tool("usermod", &[arguments, &[self.name.as_str()]].concat())
+    }
+
+    /// Runs chage(1) on it.
+    pub fn age(&self, arguments: &[&str]) -> Result<()> {
+        account_tool("chage", &[arguments, &[self.name.as_str()]].concat())
+    }
+
+    /// Its uid.
+    pub fn uid(&self) -> Result<u32> {
+        Ok(nix::unistd::User::from_name(&self.name)?.context("the account")?.uid.as_raw())
+    }
+
+    /// The processes that run as it.
+    pub fn processes(&self) -> Result<usize> {
+        let output = Command::new("pgrep").args(["-c", "-U", &self.uid()?.to_string()]).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+    }
+}
+
+impl Drop for TestUser {
+    fn drop(&mut self) {
+        // A test that failed may have left processes; the account must go all the same.
+        let _ = account_tool("userdel", &["-f", "-r", &self.name]);
+    }
+}
+
+/// Runs one of shadow's programs, again while another one holds the lock on the account files.
+fn account_tool(program: &str, arguments: &[&str]) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let Output { status, stderr, .. } = Command::new(program).args(arguments).output()?;
+        if status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&stderr);
+        ensure!(said.contains("lock") && Instant::now() < until, "{program} {arguments:?}: {said}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
