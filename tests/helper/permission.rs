@@ -72,7 +72,7 @@ fn revoked_tickets_are_worthless() -> Result<()> {
     helper.connect()?.refused(&start(&user.name, Some(first))?, RefusalCode::TicketInvalid)?;
     let again = revoke(first, Revocation::All)?;
     ensure!(matches!(again, Reply::Refused(_)), "a dead ticket ended the others: {}", shown(&again));
-    helper.connect()?.start(start_of(&user.name, Some(second))?)?.uid;
+    helper.connect()?.start(start_of(&user.name, Some(second))?)?;
     ensure!(matches!(revoke(second, Revocation::All)?, Reply::Done));
     helper.connect()?.refused(&start(&user.name, Some(third))?, RefusalCode::TicketInvalid)?;
     Ok(())

@@ -1,89 +1,145 @@
-//! A session equals a login of the same user: compared with `su -l`, and with a real sshd where there
-//! is one.
+//! A session equals a login of the same user with ssh, compared with a real sshd on loopback.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use hubd_tests::helper_process::{HelperProcess, TestUser, start_of};
+use hubd_tests::helper_process::{HelperProcess, TestUser, start_of, wait_for};
 
-/// What is compared, as a script that both sessions run.
-const ASK: &str = "id; umask; ulimit -Sa; ulimit -Ha; grep -E 'Cap|NoNewPrivs|Seccomp:|Groups|SigIgn|SigBlk|CoreDumping' /proc/self/status";
-/// Variables that differ by their nature: of a terminal, of ssh, of the shell, of hubd.
-const DIFFERENT: [&str; 12] = [
-    "_",
-    "SHLVL",
-    "PWD",
-    "OLDPWD",
-    "TERM",
-    "SSH_CLIENT",
-    "SSH_CONNECTION",
-    "SSH_TTY",
-    "MOTD_SHOWN",
-    "LS_COLORS",
-    "MAIL",
-    "JUPYTERHUB_USER",
-];
+/// What is compared, as a script that both sessions run in the home directory.
+const ASK: &str = "env -0 > ENV; { id; umask; ulimit -Sa; ulimit -Ha; cat /proc/self/loginuid; echo; pwd -P; \
+    grep -E 'Cap|NoNewPrivs|Seccomp:|Groups|SigBlk|CoreDumping' /proc/self/status; } > TOLD 2>&1";
+/// Variables of ssh itself and of the shell that runs the script.
+const OF_SSH: [&str; 6] = ["_", "SHLVL", "PWD", "SSH_CLIENT", "SSH_CONNECTION", "MOTD_SHOWN"];
 
-fn variables(text: &str) -> BTreeMap<String, String> {
+fn variables(path: &Path) -> Result<BTreeMap<String, String>> {
+    let text = fs::read_to_string(path)?;
     let pairs = text.split('\0').filter_map(|pair| pair.split_once('='));
-    pairs
-        .filter(|(name, _)| !DIFFERENT.contains(name) && !name.starts_with("XDG_SESSION"))
+    // The number of the session is its own.
+    let compared = |name: &str| !OF_SSH.contains(&name) && name != "XDG_SESSION_ID";
+    Ok(pairs
+        .filter(|(name, _)| compared(name))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+        .collect())
+}
+
+/// A real sshd that knows one key for every user.
+struct Sshd {
+    dir: tempfile::TempDir,
+    port: u16,
+    process: Child,
+}
+
+impl Sshd {
+    fn start() -> Result<Self> {
+        // sshd wants its empty directory.
+        fs::create_dir_all("/run/sshd")?;
+        let dir = tempfile::Builder::new().prefix("hubt-h-ssh-").tempdir_in("/run")?;
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+        for key in ["host", "key"] {
+            let status = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(dir.path().join(key))
+                .status()?;
+            ensure!(status.success(), "ssh-keygen failed");
+        }
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let place = dir.path().display();
+        let text = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {place}/host\nAuthorizedKeysFile {place}/key.pub\nUsePAM yes\nStrictModes no\nPidFile none\n"
+        );
+        fs::write(dir.path().join("config"), text)?;
+        let log = fs::File::create(dir.path().join("log"))?;
+        let mut command = Command::new("/usr/sbin/sshd");
+        command.args(["-D", "-e", "-f"]).arg(dir.path().join("config"));
+        let process =
+            command.stdin(Stdio::null()).stderr(log).spawn().context("sshd; apt install openssh-server")?;
+        let sshd = Self { dir, port, process };
+        wait_for("sshd", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())?;
+        Ok(sshd)
+    }
+
+    fn run(&self, user: &str, script: &str) -> Result<()> {
+        let output = Command::new("ssh")
+            .args(["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
+            .args(["-o", "BatchMode=yes", "-p", &self.port.to_string(), "-i"])
+            .arg(self.dir.path().join("key"))
+            .args([&format!("{user}@127.0.0.1"), script])
+            .output()?;
+        let log = fs::read_to_string(self.dir.path().join("log"))?;
+        ensure!(output.status.success(), "{}\n{log}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        // It has ended by itself if this fails.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A file in /etc/security/limits.d for one account.
+struct Limits(String);
+
+impl Drop for Limits {
+    fn drop(&mut self) {
+        // It was never written if it is not there.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn limit(user: &str) -> Result<Limits> {
+    let limits = Limits(format!("/etc/security/limits.d/{user}.conf"));
+    let lines = ["soft nofile 777", "hard nofile 4000", "hard core 0", "soft nproc 555", "hard stack 16384"];
+    let text: String = lines.iter().map(|line| format!("{user} {line}\n")).collect();
+    fs::write(&limits.0, text)?;
+    Ok(limits)
 }
 
 #[test]
-fn identity_limits_umask_capabilities_and_environment_are_those_of_a_login() -> Result<()> {
+fn identity_limits_umask_capabilities_and_environment_are_those_of_an_ssh_login() -> Result<()> {
     let helper = HelperProcess::start("[profile.default]\nprogram = [\"{dir}/bin/server\"]\n")?;
     let user = TestUser::make("same", &["-G", "games,cdrom"])?;
-    user.modify(&["-c", "Some Body,umask=027"])?;
-    let limits = format!("/etc/security/limits.d/{}.conf", user.name);
-    fs::write(
-        &limits,
-        format!(
-            "{0} soft nofile 777\n{0} hard nofile 4000\n{0} hard core 0\n{0} soft nproc 555\n",
-            user.name
-        ),
-    )?;
-    helper.script(
-        "server",
-        &format!("#!/bin/bash\nenv -0 > env; {{ {ASK}; }} > told 2>&1; pwd -P >> told\n"),
-    )?;
-    let compared = (|| {
-        let (mut connection, _) = helper.login(&user)?;
-        connection.start(start_of(&user.name, None)?)?;
-        let exited = connection.exited()?;
-        ensure!(exited.code == Some(0), "{exited:?}");
-        let ours = fs::read_to_string(user.home.join("told"))?;
-        let ours_env = variables(&fs::read_to_string(user.home.join("env"))?);
-        let script = format!("env -0 > ~/env2; {{ {ASK}; }} > ~/told2 2>&1; pwd -P >> ~/told2");
-        let status =
-            Command::new("su").args(["-l", &user.name, "-s", "/bin/bash", "-c", &script]).status()?;
-        ensure!(status.success());
-        let theirs = fs::read_to_string(user.home.join("told2"))?;
-        ensure!(ours.contains("777") && ours.contains("0027"), "{ours}");
-        compare(&ours, &theirs)?;
-        let theirs_env = variables(&fs::read_to_string(user.home.join("env2"))?);
-        for name in ["USER", "LOGNAME", "HOME", "SHELL"] {
-            ensure!(ours_env.get(name) == theirs_env.get(name), "{name}: {ours_env:?} {theirs_env:?}");
-        }
-        let strange: Vec<_> = ours_env.keys().filter(|name| !theirs_env.contains_key(*name)).collect();
-        ensure!(strange.is_empty(), "only in ours: {strange:?}");
-        Ok(())
-    })();
-    fs::remove_file(limits)?;
-    compared
-}
-
-/// Line by line, but for what `su -l` itself differs in from a login over the network.
-fn compare(ours: &str, theirs: &str) -> Result<()> {
-    let (ours, theirs): (Vec<_>, Vec<_>) = (ours.lines().collect(), theirs.lines().collect());
-    ensure!(ours.len() == theirs.len(), "{ours:#?}\n{theirs:#?}");
-    for (our, their) in ours.iter().zip(&theirs) {
+    let _limits = limit(&user.name)?;
+    let ask =
+        |place: &str| ASK.replace("ENV", &format!("{place}.env")).replace("TOLD", &format!("{place}.told"));
+    helper.script("server", &format!("#!/bin/bash\n{}\n", ask("ours")))?;
+    let (mut connection, _) = helper.login(&user)?;
+    connection.start(start_of(&user.name, None)?)?;
+    let exited = connection.exited()?;
+    ensure!(exited.code == Some(0), "{exited:?}");
+    let sshd = Sshd::start()?;
+    sshd.run(&user.name, &ask("theirs"))?;
+    let told = |place: &str| fs::read_to_string(user.home.join(format!("{place}.told")));
+    let (ours, theirs) = (told("ours")?, told("theirs")?);
+    ensure!(ours.contains("777") && ours.contains("555") && ours.contains("(games)"), "{ours}");
+    for (our, their) in ours.lines().zip(theirs.lines()) {
         ensure!(our == their, "ours: {our}\ntheirs: {their}");
     }
+    ensure!(ours == theirs, "{ours}\n{theirs}");
+    let (ours, theirs) = (variables(&user.home.join("ours.env"))?, variables(&user.home.join("theirs.env"))?);
+    ensure!(ours == theirs, "ours: {ours:?}\ntheirs: {theirs:?}");
+    Ok(())
+}
+
+#[test]
+fn an_accounts_own_umask_is_kept_and_a_missing_home_is_made_by_pam() -> Result<()> {
+    let helper = HelperProcess::start("[profile.default]\nprogram = [\"{dir}/bin/server\"]\n")?;
+    helper.add_to_pam_service("session required pam_mkhomedir.so umask=0077")?;
+    helper.script("server", "#!/bin/sh\numask\npwd\n")?;
+    let user = TestUser::make("umask", &["-c", "Some Body,umask=027"])?;
+    fs::remove_dir_all(&user.home)?;
+    let (mut connection, _) = helper.login(&user)?;
+    connection.start(start_of(&user.name, None)?)?;
+    let log = connection.exited()?.log;
+    ensure!(log == ["0027", user.home.to_str().context("home")?], "{log:?}");
+    ensure!(fs::metadata(&user.home)?.permissions().mode() & 0o777 == 0o700);
+    chown(&user.home, Some(user.uid()?), None)?;
     Ok(())
 }
 

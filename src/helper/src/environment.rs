@@ -155,7 +155,6 @@ pub fn build(
         set(name.as_bytes(), secret.expose().as_bytes());
     }
     set(b"PATH", PATH.as_bytes());
-    set(b"MAIL", format!("/var/mail/{}", account.name).as_bytes());
     for (name, value) in &pam {
         set(name, value);
     }

@@ -58,9 +58,13 @@ pub fn close_from(first: c_uint) -> nix::Result<()> {
 
 /// Gives every signal its default action, see signal(7). What cannot be set is left as it is.
 pub fn default_signals() {
+    // All zero: SIG_DFL, no flags, an empty mask. glibc's own function would skip its two real-time signals.
+    let default = [0_u64; 4];
     for number in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL installs no code.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        let (none, mask_bytes) = (std::ptr::null_mut::<u64>(), size_of::<u64>());
+        // SAFETY: rt_sigaction(2) reads a `struct kernel_sigaction`, which has 32 bytes or fewer, and writes
+        // nothing for a null pointer; SIG_DFL installs no code.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), none, mask_bytes) };
     }
 }
 
