@@ -133,6 +133,8 @@ fn reader(path: &Path) -> Result<Connection, StoreError> {
 }
 
 fn prepare_writer(writer: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    // The journal mode is written into the file, so it comes after the look at whose file it is.
+    schema::check(writer, path)?;
     writer.pragma_update(None, "journal_mode", "WAL")?;
     writer.pragma_update(None, "synchronous", "FULL")?;
     writer.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;

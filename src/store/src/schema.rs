@@ -36,6 +36,11 @@ const OLDER_REVISIONS: [&str; 18] = [
     "ff1860e38070",
 ];
 
+/// Refuses a database that this version must leave alone. It only reads: the file stays as it is.
+pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    revision(connection, path)?.map_or(Ok(()), |found| check_revision(found, path))
+}
+
 /// Makes a new file's tables, or checks the stamp of an existing one; then sees that the OAuth client
 /// `jupyterhub` and the default roles are there. Runs inside one transaction.
 pub(crate) fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {

@@ -99,42 +99,6 @@ fn the_rights_of_others_are_taken_from_an_existing_file() {
 }
 
 #[test]
-fn a_schema_of_another_version_is_refused_with_its_cure() {
-    let place = Place::new();
-    drop(place.store());
-    let stamp = |revision: &str| {
-        let raw = Connection::open(place.file()).unwrap();
-        raw.execute("UPDATE alembic_version SET version_num = ?1", [revision]).unwrap();
-    };
-    stamp("ffffffffffff");
-    let newer = Store::open(&place.file()).err().unwrap();
-    assert!(matches!(newer, StoreError::NewerSchema { .. }));
-    assert!(newer.to_string().contains("ffffffffffff") && newer.to_string().contains("newer version"));
-    stamp("651f5419b74d");
-    let older = Store::open(&place.file()).err().unwrap();
-    assert!(matches!(older, StoreError::OlderSchema { .. }));
-    assert!(older.to_string().contains("upgrade-db"));
-}
-
-#[test]
-fn files_that_are_something_else_are_refused_by_name() {
-    let place = Place::new();
-    std::fs::write(
-        place.file(),
-        "this is not a database, but it is long enough to be read as one\n".repeat(99),
-    )
-    .unwrap();
-    assert!(
-        matches!(Store::open(&place.file()).err(), Some(StoreError::NotADatabase(path)) if path == place.file())
-    );
-    std::fs::remove_file(place.file()).unwrap();
-    Connection::open(place.file()).unwrap().execute_batch("CREATE TABLE recipes (id INTEGER)").unwrap();
-    assert!(matches!(Store::open(&place.file()).err(), Some(StoreError::ForeignTables(_))));
-    assert!(matches!(Store::open(place.directory.path()).err(), Some(StoreError::NotADatabase(_))));
-    assert!(matches!(Store::open(Path::new("/nonexistent/x.sqlite")).err(), Some(StoreError::Open(..))));
-}
-
-#[test]
 fn a_damaged_file_is_called_damaged() {
     let place = Place::new();
     let store = place.store();
