@@ -247,9 +247,10 @@ impl Installation {
         let pam = fs::read_to_string(packaged).unwrap_or_else(|_| PAM_SERVICE.to_owned());
         fs::write(&self.pam_service, pam).unwrap();
         let policy = format!(
-            "daemon_user = \"{DAEMON_USER}\"\npam_service = \"{pam_service}\"\nruntime_dir = \"{}\"\nstate_dir = \"{}\"\n{}\n{}\n",
+            "daemon_user = \"{DAEMON_USER}\"\npam_service = \"{pam_service}\"\nruntime_dir = \"{}\"\nstate_dir = \"{}\"\nlog_dir = \"{}\"\n{}\n{}\n",
             self.runtime().display(),
             self.path("state").display(),
+            self.path("log/servers").display(),
             setup.policy,
             setup.profiles
         );

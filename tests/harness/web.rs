@@ -49,6 +49,31 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// What a person reads on the page: the text without scripts and marks, white space made one.
+    pub fn words(&self) -> String {
+        let text = self.text();
+        let mut words = String::new();
+        let mut rest = text.as_str();
+        while let Some((before, after)) = rest.split_once('<') {
+            words += before;
+            words.push(' ');
+            let hidden = ["script", "style", "svg"].iter().find(|name| after.starts_with(**name));
+            rest = match hidden {
+                Some(name) => after.split_once(&format!("</{name}>")).map_or("", |(_, rest)| rest),
+                None => after.split_once('>').map_or("", |(_, rest)| rest),
+            };
+        }
+        words += rest;
+        let plain = words
+            .replace("&#39;", "'")
+            .replace("&#x27;", "'")
+            .replace("&quot;", "\"")
+            .replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&amp;", "&");
+        plain.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// The body as JSON.
     ///
     /// # Panics

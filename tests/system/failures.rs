@@ -1,0 +1,122 @@
+//! Starts that fail: the page names the step, the cause, the server's last lines, and what to do.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hubd_tests::{Answer, Installation, Person, PersonKind, Setup, Web, processes_of, until};
+
+use crate::Case;
+use crate::browser::Script;
+use crate::suite::{Suite, standard, with_program};
+
+/// The cases of this file.
+pub const CASES: &[Case] = &[
+    ("missing notebook program is explained", no_program),
+    ("server that exits at once is explained with its last lines", exits_at_once),
+    ("home that cannot be written is explained", closed_home),
+    ("server that never answers is explained and ended", never_answers),
+];
+
+/// How long a start may take to fail.
+const FAILURE_LIMIT: Duration = Duration::from_secs(40);
+
+/// A program of root's in a folder of root's, as the policy demands; removed when dropped.
+pub struct RootProgram {
+    folder: PathBuf,
+}
+
+impl RootProgram {
+    /// Writes the program.
+    pub fn new(name: &str, text: &str) -> Self {
+        let folder = PathBuf::from(format!("/var/lib/hubd-test-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let program = Self { folder };
+        fs::write(program.path(), text).unwrap();
+        for path in [program.folder.clone(), program.path()] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        program
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join("program")
+    }
+}
+
+impl Drop for RootProgram {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Logs in and waits for the page of the failed start.
+fn failed_page(web: &Web, person: &Person) -> Answer {
+    let answer = web.log_in(&person.name, &person.password);
+    assert_eq!(answer.status, 302, "{}", answer.words());
+    let mut answer = web.follow("/hub/spawn");
+    let pending = format!("/hub/spawn-pending/{}", person.name);
+    until("the page of the failed start", FAILURE_LIMIT, || {
+        if answer.words().contains("Spawn failed") || answer.status >= 500 {
+            return Some(answer.clone());
+        }
+        answer = web.follow(&pending);
+        None
+    })
+}
+
+fn assert_explains(answer: &Answer, words: &[&str]) {
+    let text = answer.words();
+    for word in words {
+        assert!(text.to_lowercase().contains(&word.to_lowercase()), "{word:?} is not on the page:\n{text}");
+    }
+}
+
+fn no_program(suite: &mut Suite) {
+    let installation = Installation::running(&with_program("/nonexistent/jupyterhub-singleuser"));
+    let answer = failed_page(&installation.web(), suite.alice());
+    assert_explains(&answer, &["Spawn failed", "program", "helper.toml", "administrator"]);
+    assert!(installation.sessions().is_empty());
+}
+
+fn exits_at_once(suite: &mut Suite) {
+    let program = RootProgram::new(
+        "exits",
+        "#!/bin/sh\necho first line of many\necho 'No module named <widgets>' >&2\nexit 7\n",
+    );
+    let installation = Installation::running(&with_program(&program.path().to_string_lossy()));
+    let wanted = r#"["Spawn failed", "first line of many", "No module named <widgets>", "7"]"#;
+    let people = [("alice", suite.alice())];
+    Script::new("failure", &people)
+        .variable("HUBD_TEST_WANTED", wanted.to_owned())
+        .run(&installation.url(), |_| {});
+    assert!(installation.sessions().is_empty());
+}
+
+fn closed_home(_: &mut Suite) {
+    let person = Person::new("hubt-s-closed", PersonKind::ClosedHome);
+    let installation = Installation::running(&standard());
+    let answer = failed_page(&installation.web(), &person);
+    assert_explains(&answer, &["Spawn failed", "home"]);
+    assert!(installation.sessions().is_empty());
+}
+
+fn never_answers(suite: &mut Suite) {
+    let program =
+        RootProgram::new("sleeps", "#!/bin/sh\necho waiting for the licence server\nexec sleep 600\n");
+    let tables = "[Spawner]\nhttp_timeout = 2\n".to_owned();
+    let setup = Setup { tables, ..with_program(&program.path().to_string_lossy()) };
+    let installation = Installation::running(&setup);
+    let answer = failed_page(&installation.web(), suite.alice());
+    assert_explains(
+        &answer,
+        &["Spawn failed", "2 seconds", "waiting for the licence server", "http_timeout"],
+    );
+    let uid = suite.alice().uid;
+    until("the end of the server that never answered", FAILURE_LIMIT, || {
+        processes_of(uid).is_empty().then_some(())
+    });
+    assert!(installation.sessions().is_empty());
+}

@@ -1,0 +1,74 @@
+//! People at work in Chromium.
+
+use hubd_tests::{Installation, Setup, processes_of, until};
+
+use crate::Case;
+use crate::browser::Script;
+use crate::suite::{Suite, standard};
+use std::time::Duration;
+
+/// The cases of this file.
+pub const CASES: &[Case] = &[
+    ("two people work at once and bob gets 403 on alices server", two_people),
+    ("pages refuse a wrong password and show progress and log out", pages),
+    ("server output goes to its own log", own_log),
+    ("servers on tcp ports work", tcp),
+];
+
+/// How long a server's processes may take to end.
+const END_LIMIT: Duration = Duration::from_secs(30);
+
+fn two_people(suite: &mut Suite) {
+    let url = suite.installation().url();
+    suite.alice();
+    suite.bob();
+    let (alice, bob) = (suite.alice().uid, suite.bob().uid);
+    assert_ne!(alice, bob);
+    suite.fresh_homes();
+    Script::new("two_people", &suite.people()).run(&url, |_| {});
+    assert_eq!(suite.installation().sessions().len(), 2);
+    assert!(!processes_of(alice).is_empty() && !processes_of(bob).is_empty());
+    suite.installation().stop_sessions();
+    for uid in [alice, bob] {
+        until("the end of all processes of a stopped server", END_LIMIT, || {
+            processes_of(uid).is_empty().then_some(())
+        });
+    }
+    assert!(suite.installation().sessions().is_empty());
+}
+
+fn pages(suite: &mut Suite) {
+    let url = suite.installation().url();
+    suite.alice();
+    suite.fresh_homes();
+    Script::new("pages", &suite.people()).run(&url, |_| {});
+}
+
+/// What jupyterhub-singleuser prints must not appear among the hub's own lines.
+fn own_log(suite: &mut Suite) {
+    let alice = (suite.alice().name.clone(), suite.alice().password.clone());
+    let web = suite.installation().web();
+    web.log_in(&alice.0, &alice.1);
+    start(&web, &alice.0);
+    let logs = suite.installation().logs();
+    assert!(!logs.contains("ServerApp]"), "a server's output is in the log of hub or helper:\n{logs}");
+}
+
+fn tcp(suite: &mut Suite) {
+    suite.alice();
+    suite.bob();
+    suite.fresh_homes();
+    let tables = "[Spawner]\nsocket = \"tcp\"\n".to_owned();
+    let installation = Installation::running(&Setup { tables, ..standard() });
+    Script::new("two_people", &suite.people()).run(&installation.url(), |_| {});
+}
+
+/// Starts somebody's default server over the API, and waits until it is ready.
+pub fn start(web: &hubd_tests::Web, user: &str) {
+    let answer = web.api("POST", &format!("users/{user}/server"), "");
+    assert!(matches!(answer.status, 201 | 202), "{}: {}", answer.status, answer.words());
+    until("the server to be ready", Duration::from_secs(60), || {
+        let model = web.api("GET", &format!("users/{user}"), "").json();
+        model["servers"][""]["ready"].as_bool().filter(|ready| *ready)
+    });
+}
