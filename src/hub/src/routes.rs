@@ -121,3 +121,32 @@ async fn around(State(hub): State<Arc<Hub>>, mut request: Request, next: Next) -
     line.write();
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use http::header;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::test_support::TestHub;
+
+    async fn broken() -> Response {
+        panic!("a test")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_page_and_the_hub_goes_on() {
+        let hub = TestHub::new().await.hub;
+        let around = middleware::from_fn_with_state(Arc::clone(&hub), around);
+        let router =
+            Router::new().route("/hub/x", get(broken)).route("/hub/api/x", get(broken)).layer(around);
+        for (path, kind) in [("/hub/x", "text/html"), ("/hub/api/x", "application/json")] {
+            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            let response = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(response.headers()[header::CONTENT_TYPE], kind);
+        }
+    }
+}

@@ -28,6 +28,7 @@ macro_rules! asset {
 const ASSETS: &[Asset] = &[
     asset!("css/style.min.css", "text/css"),
     asset!("js/page.js", "text/javascript"),
+    asset!("js/api.js", "text/javascript"),
     asset!("js/home.js", "text/javascript"),
     asset!("js/login.js", "text/javascript"),
     asset!("js/progress.js", "text/javascript"),

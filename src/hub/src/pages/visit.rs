@@ -130,7 +130,7 @@ impl Visit {
             }
         };
         let headers = response.headers_mut();
-        if let Ok(policy) = HeaderValue::from_str(&page_policy(&nonce)) {
+        if let Ok(policy) = HeaderValue::from_str(&self.policy(&nonce)) {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -212,6 +212,15 @@ impl Visit {
             services => Vec::<Value>::new(),
             version_hash => super::assets::version("css/style.min.css"),
         }
+    }
+
+    /// The page's security policy.
+    fn policy(&self, nonce: &Nonce) -> String {
+        let host = match &self.hub.settings.public_url {
+            Some(url) => url.split("://").nth(1).and_then(|rest| rest.split('/').next()).map(str::to_owned),
+            None => Some(self.hub.host(&self.parts)),
+        };
+        page_policy(nonce, &format!("{}{}", host.unwrap_or_default(), self.hub_url("static/")))
     }
 
     /// What the person may do. A page is shown even if the database cannot be asked.

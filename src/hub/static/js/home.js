@@ -1,5 +1,5 @@
 // Home: stop, add and delete servers without leaving the page.
-import { api } from "./page.js";
+import { api } from "hub/api";
 
 const user = encodeURIComponent(window.jhdata.user ?? "");
 const status = document.getElementById("action-status");

@@ -1,4 +1,4 @@
-// Every page: theme, menu, relative times, the error dialog, and calls to the hub's API.
+// Every page: theme, menu, relative times, dialogs.
 
 const root = document.documentElement;
 
@@ -34,6 +34,14 @@ for (const time of document.querySelectorAll("time[data-relative]")) {
     unit === "second" ? "just now" : new Intl.RelativeTimeFormat("en").format(Math.round(seconds / size), unit);
 }
 
+// What looks like a button works like one.
+document.addEventListener("keydown", (event) => {
+  if (event.key === " " && event.target.matches("a[role=button]")) {
+    event.preventDefault();
+    event.target.click();
+  }
+});
+
 // The page of a server that is not running keeps the fragment of the address it stands for.
 const start = document.querySelector("a#start");
 if (start && location.hash) start.href += location.hash;
@@ -45,31 +53,6 @@ const here = new URL(location.href);
 if (here.searchParams.has("redirects")) {
   here.searchParams.delete("redirects");
   history.replaceState(null, "", here);
-}
-
-export function showError(text) {
-  const dialog = document.getElementById("error-dialog");
-  dialog.querySelector(".ajax-error").textContent = text;
-  dialog.showModal();
-}
-
-// Calls the API; on an error shows it and throws.
-export async function api(method, path, body) {
-  const url = new URL(path, new URL(window.jhdata.base_url + "api/", location.origin));
-  url.searchParams.set("_xsrf", window.jhdata.xsrf_token);
-  const options = { method, headers: { "Content-Type": "application/json" } };
-  if (body !== undefined) options.body = JSON.stringify(body);
-  let text = "The hub does not answer. Check your connection and try again.";
-  try {
-    const response = await fetch(url, options);
-    if (response.ok) return response;
-    const answer = await response.json().catch(() => ({}));
-    text = `API request failed (${response.status}): ${answer.message ?? response.statusText}`;
-  } catch {
-    // The text above says it.
-  }
-  showError(text);
-  throw new Error(text);
 }
 
 window._jupyterhub_page_loaded = true;

@@ -1,5 +1,5 @@
 // The start of a server, as it happens.
-import { api } from "./page.js";
+import { api } from "hub/api";
 
 const bar = document.getElementById("progress-bar");
 const reader = document.getElementById("sr-progress");
