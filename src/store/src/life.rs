@@ -78,28 +78,13 @@ impl Store {
 
     /// The server is gone: `servers` row, its token and OAuth client deleted, `started` NULL, `state` `{}`.
     pub fn server_stopped(&self, user: &str, server: &str, now: SystemTime) -> Result<(), StoreError> {
+        self.write(|transaction| stop(transaction, user, server, now))
+    }
+
+    /// As `server_stopped` for many (user, server) at once, as after a reboot: one wait for the disk.
+    pub fn servers_stopped(&self, servers: &[(String, String)], now: SystemTime) -> Result<(), StoreError> {
         self.write(|transaction| {
-            let found = transaction
-                .prepare_cached(
-                    "SELECT s.id, s.user_id, s.server_id, s.oauth_client_id, c.description
-                     FROM spawners s JOIN users u ON u.id = s.user_id
-                     LEFT JOIN oauth_clients c ON c.identifier = s.oauth_client_id
-                     WHERE u.name = ?1 AND s.name = ?2",
-                )?
-                .query_row([user, server], |row| {
-                    Ok(Rows {
-                        spawner: row.get(0)?,
-                        user: row.get(1)?,
-                        server: row.get(2)?,
-                        client: row.get(3)?,
-                        note: row.get(4)?,
-                    })
-                })
-                .optional()?;
-            match found {
-                Some(rows) => write_stopped(transaction, &rows, now),
-                None => Ok(()),
-            }
+            servers.iter().try_for_each(|(user, server)| stop(transaction, user, server, now))
         })
     }
 
@@ -244,6 +229,30 @@ fn write_running(
         )?
         .execute(params![spawner_id, server_id, dict_column(state), started])?;
     Ok(())
+}
+
+fn stop(transaction: &Transaction<'_>, user: &str, server: &str, now: SystemTime) -> Result<(), StoreError> {
+    let found = transaction
+        .prepare_cached(
+            "SELECT s.id, s.user_id, s.server_id, s.oauth_client_id, c.description
+             FROM spawners s JOIN users u ON u.id = s.user_id
+             LEFT JOIN oauth_clients c ON c.identifier = s.oauth_client_id
+             WHERE u.name = ?1 AND s.name = ?2",
+        )?
+        .query_row([user, server], |row| {
+            Ok(Rows {
+                spawner: row.get(0)?,
+                user: row.get(1)?,
+                server: row.get(2)?,
+                client: row.get(3)?,
+                note: row.get(4)?,
+            })
+        })
+        .optional()?;
+    match found {
+        Some(rows) => write_stopped(transaction, &rows, now),
+        None => Ok(()),
+    }
 }
 
 fn write_stopped(transaction: &Transaction<'_>, rows: &Rows, now: SystemTime) -> Result<(), StoreError> {
