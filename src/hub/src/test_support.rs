@@ -62,7 +62,7 @@ fn hub_on(database: &Path, helper: &FakeHelper, settings: Settings) -> Arc<Hub> 
         routes: Arc::new(Routes::default()),
         helper: HelperClient { socket: helper.socket(), timeout: Duration::from_secs(5) },
         clock: Arc::new(SystemClock),
-        random: Arc::new(Counting::default()),
+        random: Arc::new(Counting),
     })
 }
 
@@ -142,14 +142,15 @@ impl Clock for SystemClock {
     }
 }
 
-/// Different bytes each time, the same in each run.
-#[derive(Default)]
-struct Counting(AtomicU64);
+/// Different bytes each time, also for a second hub.
+struct Counting;
+
+static COUNT: AtomicU64 = AtomicU64::new(0);
 
 impl Random for Counting {
     fn fill(&self, bytes: &mut [u8]) {
         for byte in bytes {
-            let count = self.0.fetch_add(1, Ordering::Relaxed);
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
             *byte = (count.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8 ^ count as u8;
         }
     }

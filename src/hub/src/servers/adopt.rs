@@ -1,6 +1,6 @@
 //! Having running servers back: the helper's sessions directory is the truth about what runs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use hubd_store::{Spawner, StoreError};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::launch::{Session, address, with_store};
+use super::launch::{Session, address, state_column, with_store};
 use super::life::Life;
 use super::names::Which;
 use super::note::Note;
@@ -42,17 +42,20 @@ impl Hub {
         };
         let (sessions, _) = running(self, sockets(self).await).await;
         let count = sessions.len();
-        let found: HashSet<_> =
-            sessions.keys().map(|which| (which.user.clone(), which.server.clone())).collect();
         for which in sessions.keys() {
             tracing::info!("{which} still running");
         }
-        take(self, sessions).await;
-        let is_found = |row: &Spawner| match (row.user.parse(), row.name.parse()) {
-            (Ok(user), Ok(server)) => found.contains(&(user, server)),
-            _ => false,
-        };
-        settle(self, active.into_iter().filter(|row| !is_found(row)).collect()).await;
+        let (mut rows, mut gone) = (HashMap::new(), Vec::new());
+        for row in active {
+            match of_row(&row).filter(|which| sessions.contains_key(which)) {
+                Some(which) => {
+                    rows.insert(which, row);
+                }
+                None => gone.push((row.user, row.name)),
+            }
+        }
+        take(self, sessions, rows).await;
+        settle(self, gone).await;
         count
     }
 
@@ -74,7 +77,7 @@ impl Hub {
             for id in busy {
                 seen.insert(id, 0);
             }
-            take(self, sessions).await;
+            take(self, sessions, HashMap::new()).await;
         }
     }
 }
@@ -103,8 +106,8 @@ pub(super) fn is_settled(hub: &Hub, session: &Session) -> bool {
     session.found && age > spawner.http_timeout
 }
 
-/// Writes the rows of sessions that were found, unless they are there. A database that cannot be
-/// written does not keep anybody from a server that runs.
+/// Writes the rows of sessions that were found. A database that cannot be written does not keep
+/// anybody from a server that runs.
 async fn write_rows(hub: &Arc<Hub>, sessions: Vec<(Which, SessionStatus)>) {
     let written = with_store(hub, move |hub| {
         for (which, status) in sessions {
@@ -121,13 +124,9 @@ async fn write_rows(hub: &Arc<Hub>, sessions: Vec<(Which, SessionStatus)>) {
 
 fn write_row(hub: &Hub, which: &Which, status: &SessionStatus) -> Result<(), StoreError> {
     let (user, server) = (which.user.as_str(), which.server.as_str());
-    let state = serde_json::json!({ "pid": status.pid });
-    let row = hub.store.spawner(user, server)?;
-    if row.is_some_and(|row| row.active && row.state.as_ref() == Some(&state)) {
-        return Ok(());
-    }
     let now = hub.clock.now();
     let address = address(status, &which.url(&hub.settings.base_url));
+    let state = state_column(status);
     hub.store.ensure_user(user, &hub.new_token(), now)?;
     match Note::read(&status.note) {
         Some(note) => hub.store.server_adopted(&note.rows(which, now), &address, &state, started_at(status)),
@@ -139,17 +138,19 @@ fn write_row(hub: &Hub, which: &Which, status: &SessionStatus) -> Result<(), Sto
 }
 
 /// Begins to live on with sessions, and waits until each is routed or known to need time. Those of
-/// servers that the hub knows already are left alone.
-async fn take(hub: &Arc<Hub>, sessions: HashMap<Which, Session>) {
-    let mut taken = Vec::new();
+/// servers that the hub knows already are left alone, and so are `rows` that tell of them.
+async fn take(hub: &Arc<Hub>, sessions: HashMap<Which, Session>, rows: HashMap<Which, Spawner>) {
+    let (mut taken, mut unwritten) = (Vec::new(), Vec::new());
     for (which, session) in sessions {
-        if let Some((server, orders)) = hub.servers.begin(which) {
+        let is_written = rows.get(&which).is_some_and(|row| tells_of(row, &session.status));
+        if let Some((server, orders)) = hub.servers.begin(which.clone()) {
+            if !is_written {
+                unwritten.push((which, session.status.clone()));
+            }
             taken.push((server, orders, session));
         }
     }
-    let statuses =
-        taken.iter().map(|(server, _, session)| (server.which.clone(), session.status.clone())).collect();
-    write_rows(hub, statuses).await;
+    write_rows(hub, unwritten).await;
     let mut waiting = Vec::new();
     for (server, orders, session) in taken {
         let (settled, is_settled) = oneshot::channel();
@@ -163,17 +164,26 @@ async fn take(hub: &Arc<Hub>, sessions: HashMap<Which, Session>) {
     }
 }
 
+/// Whether a row tells of this very process, so that nothing has to be written.
+fn tells_of(row: &Spawner, status: &SessionStatus) -> bool {
+    row.active && row.state.as_ref() == Some(&state_column(status))
+}
+
+/// The server that a row is about, if the hub can know its names.
+fn of_row(row: &Spawner) -> Option<Which> {
+    Some(Which { user: row.user.parse().ok()?, server: row.name.parse().ok()? })
+}
+
 /// Cleans the rows of servers that ended while nobody looked.
-async fn settle(hub: &Arc<Hub>, gone: Vec<Spawner>) {
-    let cleaned = with_store(hub, move |hub| {
-        for row in gone {
-            let name =
-                if row.name.is_empty() { row.user.clone() } else { format!("{}:{}", row.user, row.name) };
-            tracing::warn!("{name} appears to have stopped while the Hub was down");
-            hub.store.server_stopped(&row.user, &row.name, hub.clock.now())?;
-        }
-        Ok(())
-    });
+async fn settle(hub: &Arc<Hub>, gone: Vec<(String, String)>) {
+    if gone.is_empty() {
+        return;
+    }
+    for (user, name) in &gone {
+        let name = if name.is_empty() { String::new() } else { format!(":{name}") };
+        tracing::warn!("{user}{name} appears to have stopped while the Hub was down");
+    }
+    let cleaned = with_store(hub, move |hub| hub.store.servers_stopped(&gone, hub.clock.now()));
     if let Err(error) = cleaned.await {
         tracing::error!("cannot clean the records of servers that are gone: {error}");
     }

@@ -51,6 +51,11 @@ pub(super) fn address(status: &SessionStatus, url: &str) -> ServerAddress {
     ServerAddress { ip, port, base_url: url.to_owned() }
 }
 
+/// JupyterHub's spawner state of a local process.
+pub(super) fn state_column(status: &SessionStatus) -> serde_json::Value {
+    serde_json::json!({ "pid": status.pid })
+}
+
 /// Runs `work` with the database on a thread that may block; durable writes wait for the disk.
 pub(super) async fn with_store<T: Send + 'static>(
     hub: &Arc<Hub>,

@@ -129,7 +129,7 @@ impl Life {
             return Ok(());
         }
         let (which, address) = (self.server.which.clone(), launch::address(&session.status, &self.url));
-        let state = serde_json::json!({ "pid": session.status.pid });
+        let state = launch::state_column(&session.status);
         let started = started_at(&session.status);
         with_store(&self.hub, move |hub| {
             hub.store.server_running(which.user.as_str(), which.server.as_str(), &address, &state, started)
