@@ -108,7 +108,6 @@ async fn real_strangers_are_recognised() {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test needs a listener of somebody else")]
 fn become_other(command: &mut Command) {
     command.uid(OTHER_UID).gid(OTHER_UID);
 }
