@@ -227,3 +227,76 @@ where
         tracing::debug!("connection ended: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{App, BackendFailure, BoxBody, BoxFuture, ProxySettings, Routes};
+    use http::{Request, Response};
+    use http_body_util::{BodyExt, Full};
+    use tokio::io::{AsyncReadExt, DuplexStream};
+    use tokio::time::Instant;
+
+    /// Reads a body and says what came of it, or sends a long answer to a request without one.
+    struct Reader;
+
+    impl App for Reader {
+        fn call(&self, request: Request<BoxBody>) -> BoxFuture<'_, Response<BoxBody>> {
+            Box::pin(async move {
+                let text = match request.into_body().collect().await.map(http_body_util::Collected::to_bytes)
+                {
+                    Ok(body) if body.is_empty() => "x".repeat(10_000_000),
+                    Ok(_) => "complete".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                Response::new(Full::new(text.into()).map_err(|never| match never {}).boxed_unsync())
+            })
+        }
+
+        fn backend_failed(&self, _: &http::request::Parts, _: &str, _: BackendFailure) -> Response<BoxBody> {
+            unreachable!("nothing is routed")
+        }
+    }
+
+    /// A browser that has said something, and the task that serves it.
+    async fn browser(says: &str) -> (DuplexStream, tokio::task::JoinHandle<()>) {
+        let proxy = Proxy::new(ProxySettings::default(), Arc::new(Routes::default()), Arc::new(Reader));
+        let peer = Peer::new(None, false, &proxy.settings);
+        let (tunnels, stop) = (TaskTracker::new(), CancellationToken::new());
+        let service = Arc::new(Service { proxy, tunnels, end: stop.clone(), stop });
+        let (mut browser, stream) = tokio::io::duplex(10_000);
+        browser.write_all(says.as_bytes()).await.unwrap();
+        (browser, tokio::spawn(speak(service, stream, peer)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let start = Instant::now();
+        let (mut browser, _task) =
+            browser("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf").await;
+        let mut answer = String::new();
+        browser.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("the request's body comes too slowly"), "{answer}");
+        assert_eq!(start.elapsed().as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_browser_that_does_not_read_is_given_up() {
+        let start = Instant::now();
+        let (_browser, task) = browser("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        task.await.unwrap();
+        // 10 s, and what the first 10 kB have earned, but no more than a minute.
+        assert_eq!(start.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_waits_between_requests_ends_after_the_head_time() {
+        let (mut browser, _task) =
+            browser("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nfull").await;
+        let start = Instant::now();
+        let mut answer = String::new();
+        browser.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("complete"), "{answer}");
+        assert_eq!(start.elapsed(), ProxySettings::default().header_timeout);
+    }
+}
