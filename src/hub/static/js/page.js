@@ -55,4 +55,7 @@ if (here.searchParams.has("redirects")) {
   history.replaceState(null, "", here);
 }
 
-window._jupyterhub_page_loaded = true;
+// Says that the scripts of this page, all of them modules, have run.
+addEventListener("load", () => {
+  window._jupyterhub_page_loaded = true;
+});
