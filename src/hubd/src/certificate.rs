@@ -8,6 +8,8 @@ use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsag
 
 use crate::secrets::write_private;
 
+/// How many years the certificate holds: longer than the machine's name, shorter than what browsers mistrust.
+const YEARS: i32 = 10;
 /// Certificate file in the working directory.
 const CERTIFICATE_FILE: &str = "hubd-self-signed.crt";
 /// Key file in the working directory.
@@ -29,6 +31,9 @@ fn make(certificate: &Path, key: &Path) -> anyhow::Result<()> {
     names.extend(outward_address().map(|address| address.to_string()));
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, host.unwrap_or_else(|| "localhost".to_owned()));
+    let today = jiff::Zoned::now();
+    params.not_before = rcgen::date_time_ymd(today.year().into(), 1, 1);
+    params.not_after = rcgen::date_time_ymd(i32::from(today.year()) + YEARS, 1, 1);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let pair = KeyPair::generate()?;

@@ -28,47 +28,47 @@ pub struct CommandLine {
     pub config: Option<PathBuf>,
 
     /// Public address [JupyterHub.ip]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", global = true)]
     ip: Option<String>,
 
     /// Public port [JupyterHub.port]
-    #[arg(long)]
+    #[arg(long, global = true)]
     port: Option<String>,
 
     /// Public address as http://ADDRESS:PORT/PREFIX [JupyterHub.bind_url]
-    #[arg(long)]
+    #[arg(long, global = true)]
     url: Option<String>,
 
     /// Prefix of every URL [JupyterHub.base_url]
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, value_name = "PREFIX", global = true)]
     base_url: Option<String>,
 
     /// File with the TLS key [JupyterHub.ssl_key]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     ssl_key: Option<String>,
 
     /// File with the TLS certificate [JupyterHub.ssl_cert]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     ssl_cert: Option<String>,
 
     /// Make and use a self-signed certificate [JupyterHub.self_signed]
-    #[arg(long)]
+    #[arg(long, global = true)]
     self_signed: bool,
 
     /// Database, sqlite:///FILE [JupyterHub.db_url]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     db: Option<String>,
 
     /// File for the process id [JupyterHub.pid_file]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pid_file: Option<String>,
 
     /// DEBUG, INFO, WARN or ERROR [JupyterHub.log_level]
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", global = true)]
     log_level: Option<String>,
 
     /// The same as --log-level=DEBUG
-    #[arg(long)]
+    #[arg(long, global = true)]
     debug: bool,
 
     /// Write the default configuration to the file named with -f, or to standard output
@@ -80,7 +80,7 @@ pub struct CommandLine {
     pub yes: bool,
 
     /// Print every option that is set, with its place
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub show_config: bool,
 
     /// Print every option with its default and meaning
@@ -239,6 +239,8 @@ mod tests {
     #[test]
     fn check_takes_the_file_before_or_after() {
         assert_eq!(read(&["check", "-f", "x"]).unwrap().config, Some("x".into()));
-        assert_eq!(read(&["-f", "x", "check"]).unwrap().command, Some(Command::Check));
+        let command_line = read(&["-f", "x", "check", "--port=1", "--self-signed"]).unwrap();
+        assert_eq!(command_line.command, Some(Command::Check));
+        assert_eq!(command_line.arguments().len(), 2);
     }
 }
