@@ -8,7 +8,7 @@ use std::time::Duration;
 use hubd_proto::Secret;
 use hubd_proto::message::{Endpoint, Listen, RefusalCode, SessionStatus, Start};
 use hubd_proxy::Target;
-use hubd_store::{ServerAddress, ServerStart};
+use hubd_store::{CLIENT_SECRET_ROUNDS, GENERATED_ROUNDS, ServerAddress, ServerStart};
 
 use super::environment::environment;
 use super::names::Which;
@@ -17,11 +17,6 @@ use super::{Failure, StartRequest, adopt};
 use crate::Hub;
 use crate::helper::{Control, HelperError, StartError};
 use crate::settings::SocketKind;
-
-/// Rounds of the hash of tokens that the hub made itself (JupyterHub's `database.md`: they are random).
-const TOKEN_HASH_ROUNDS: u32 = 1;
-/// Rounds of the hash of OAuth client secrets, as JupyterHub checks them.
-const CLIENT_SECRET_HASH_ROUNDS: u32 = 16384;
 
 /// A running process and the connection to the one above it.
 pub(super) struct Session {
@@ -87,9 +82,9 @@ pub(super) async fn write_rows(
         let start = ServerStart {
             user: which.user.to_string(),
             server: which.server.to_string(),
-            token_hash: hash(TOKEN_HASH_ROUNDS),
-            token_prefix: token.expose().chars().take(4).collect(),
-            client_secret_hash: hash(CLIENT_SECRET_HASH_ROUNDS),
+            token_hash: hash(GENERATED_ROUNDS),
+            token_prefix: hubd_store::token_prefix(token.expose()),
+            client_secret_hash: hash(CLIENT_SECRET_ROUNDS),
             client_id: which.client_id(),
             redirect_uri: format!("{url}oauth_callback"),
             server_url: url,

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::launch::{self, Session, with_store};
+use super::names::Which;
 use super::ready::{NotReady, first_answer, shown, version_warning};
 use super::state::{LogQuestion, Orders, Server, started_at};
 use super::{Failure, NotBegun, Progress, StartRequest, adopt};
@@ -188,7 +189,7 @@ impl Life {
         }
     }
 
-    /// Connects to the session again after its connection broke; repeats an order it may have missed.
+    /// Connects to the session again after its connection broke; repeats what it may have missed.
     async fn reconnect(&self, session: &mut Session) -> bool {
         let Some(mut control) = adopt::reconnect(&self.hub, &session.status.session).await else {
             return false;
@@ -196,6 +197,9 @@ impl Life {
         if matches!(self.phase, Phase::Ending) {
             // If this one breaks too, the next event shows it.
             let _ = control.stop().await;
+        }
+        if !self.questions.is_empty() {
+            let _ = control.log().await;
         }
         session.control = control;
         true
@@ -266,12 +270,9 @@ impl Life {
     async fn settle(mut self, end: Option<End>) {
         self.remove_route().await;
         self.conclude(end);
-        let which = self.server.which.clone();
-        let cleaned = with_store(&self.hub, move |hub| {
-            hub.store.server_stopped(which.user.as_str(), which.server.as_str(), hub.clock.now())
-        });
-        if let Err(error) = cleaned.await {
-            tracing::error!("cannot clean the records of {}: {error}", self.server.which);
+        if let Err(error) = clean(&self.hub, &self.server.which).await {
+            tracing::error!("cannot clean the records of {}, trying again later: {error}", self.server.which);
+            self.hub.servers.remember_unclean(self.server.which.clone());
         }
         self.server.stopped(self.failure.take());
         self.hub.servers.forget(&self.server);
@@ -317,4 +318,13 @@ impl Life {
             None => {}
         }
     }
+}
+
+/// Cleans the rows of a server that has ended.
+pub(super) async fn clean(hub: &Arc<Hub>, which: &Which) -> Result<(), String> {
+    let which = which.clone();
+    with_store(hub, move |hub| {
+        hub.store.server_stopped(which.user.as_str(), which.server.as_str(), hub.clock.now())
+    })
+    .await
 }

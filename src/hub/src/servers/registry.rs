@@ -19,6 +19,8 @@ pub struct Servers {
     /// Never locked across an `await`; whoever begins a run does so while holding it, so a server
     /// that is being forgotten cannot begin unseen.
     servers: Mutex<HashMap<UserName, BTreeMap<ServerName, Arc<Server>>>>,
+    /// Servers that are gone while their records could not be cleaned; the disk was full, for instance.
+    unclean: Mutex<HashSet<Which>>,
 }
 
 impl Servers {
@@ -71,6 +73,16 @@ impl Servers {
         if of_user.is_empty() {
             servers.remove(&which.user);
         }
+    }
+
+    /// Remembers that the records of a server have to be cleaned.
+    pub(super) fn remember_unclean(&self, which: Which) {
+        self.unclean.lock().unwrap_or_else(PoisonError::into_inner).insert(which);
+    }
+
+    /// Servers whose records have to be cleaned.
+    pub(super) fn take_unclean(&self) -> HashSet<Which> {
+        std::mem::take(&mut *self.unclean.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Forgets failures that are too old to be worth telling.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hubd_proto::message::RefusalCode;
 use tokio_util::sync::CancellationToken;
 
+use super::names::Which;
 use super::{Failure, NotBegun, State};
 use crate::Hub;
 use crate::settings::SocketKind;
@@ -22,6 +23,13 @@ fn failure(state: &State) -> Arc<Failure> {
 async fn stopped(hub: &Arc<Hub>, name: &str) -> State {
     hub.stop_server(&user(name), &server("")).await.expect("begun");
     hub.wait_server(&user(name), &server(""), SOON).await
+}
+
+/// Leaves a row of a server that does not run.
+fn leave_row(hub: &Hub, name: &str, now: std::time::SystemTime) {
+    let address = hubd_store::ServerAddress { ip: "x".into(), port: 0, base_url: "/".into() };
+    hub.store.ensure_user(name, &hub.new_token(), now).expect("made");
+    hub.store.server_running(name, "", &address, &serde_json::json!({"pid": 1}), now).expect("written");
 }
 
 /// Waits until the default server of `name` is in a state.
@@ -240,11 +248,7 @@ async fn a_restarted_hub_has_its_servers_back_and_settles_what_is_gone() {
     test.helper.script(|script| script.age_seconds = 3600);
     assert_eq!(started(&test.hub, "alice").await, State::Ready);
     let now = std::time::SystemTime::now();
-    let address = hubd_store::ServerAddress { ip: "x".into(), port: 0, base_url: "/user/bob/".into() };
-    test.hub.store.ensure_user("bob", "0123", now).expect("made");
-    test.hub.store.ensure_spawner("bob", "", None).expect("made");
-    let state = serde_json::json!({"pid": 1});
-    test.hub.store.server_running("bob", "", &address, &state, now).expect("written");
+    leave_row(&test.hub, "bob", now);
     assert_eq!(test.hub.store.active_spawners().expect("readable").len(), 2);
 
     let second = test.restarted("hub.sqlite");
@@ -328,4 +332,54 @@ async fn nothing_secret_is_in_the_note() {
     let token = test.helper.environment("alice")["JUPYTERHUB_API_TOKEN"].clone();
     let note = test.helper.note_of("alice");
     assert!(note.contains("token_hash") && !note.contains(&token) && !note.contains(TICKET));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_a_program_of_another_user() {
+    let test = TestHub::new().await;
+    test.helper.script(|script| script.wrong_uid = true);
+    let failure = failure(&started(&test.hub, "alice").await);
+    assert_eq!(failure.code, "wrong-peer");
+    assert_eq!(test.helper.running(), 0);
+    assert!(test.hub.routes.prefixes().is_empty());
+}
+
+#[tokio::test]
+async fn a_cut_control_connection_is_made_again() {
+    let test = TestHub::new().await;
+    assert_eq!(started(&test.hub, "alice").await, State::Ready);
+    test.helper.cut("alice");
+    // Asked until the new connection answers.
+    let asked = async { while test.hub.server_log(&user("alice"), &server("")).await.is_empty() {} };
+    tokio::time::timeout(SOON, asked).await.expect("in time");
+    assert_eq!(test.hub.server(&user("alice"), &server("")).state, State::Ready);
+    assert_eq!(stopped(&test.hub, "alice").await, State::Stopped { failure: None });
+    assert_eq!(test.helper.running(), 0);
+}
+
+#[tokio::test]
+async fn a_session_process_that_is_killed_is_noticed() {
+    let test = TestHub::new().await;
+    assert_eq!(started(&test.hub, "alice").await, State::Ready);
+    test.helper.kill("alice");
+    let failure = failure(&until(&test.hub, "alice", |state| !state.is_active()).await);
+    assert_eq!(failure.code, "died");
+    assert!(failure.message.contains("session process"), "{}", failure.message);
+    assert!(test.hub.routes.prefixes().is_empty());
+}
+
+#[tokio::test]
+async fn records_that_could_not_be_cleaned_are_cleaned_later_unless_the_server_runs_again() {
+    let test = TestHub::new().await;
+    assert_eq!(started(&test.hub, "alice").await, State::Ready);
+    let now = std::time::SystemTime::now();
+    leave_row(&test.hub, "bob", now);
+    for name in ["alice", "bob"] {
+        test.hub.servers.remember_unclean(Which::new(&user(name), &server("")));
+    }
+    test.hub.clean_records().await;
+    let active = test.hub.store.active_spawners().expect("readable");
+    assert_eq!(active.iter().map(|row| row.user.as_str()).collect::<Vec<_>>(), ["alice"]);
+    assert_eq!(test.hub.server(&user("alice"), &server("")).state, State::Ready);
+    assert_eq!(started(&test.hub, "bob").await, State::Ready);
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::State;
 use super::launch::with_store;
+use super::life::clean;
 use crate::Hub;
 
 /// How often the sessions directory is compared with what the hub knows. A session must be seen
@@ -31,6 +32,7 @@ impl Hub {
                 _ = ticks.tick() => {}
             }
             self.rescan(&mut unknown).await;
+            self.clean_records().await;
             self.logins.sweep();
             self.servers.sweep();
             if Instant::now() >= activity_at {
@@ -39,6 +41,24 @@ impl Hub {
             }
         }
         self.record_activity().await;
+    }
+
+    /// Cleans records that could not be cleaned when their servers ended, unless they run again: a
+    /// start has replaced the records then, or will.
+    pub(super) async fn clean_records(self: &Arc<Self>) {
+        for which in self.servers.take_unclean() {
+            let failure = match self.server(&which.user, &which.server).state {
+                State::Stopped { failure } => failure,
+                _ => continue,
+            };
+            // Nobody can start it while its run is taken; that is for one write only.
+            let Some((server, _orders)) = self.servers.begin(which.clone()) else { continue };
+            if clean(self, &which).await.is_err() {
+                self.servers.remember_unclean(which);
+            }
+            server.stopped(failure.map(Arc::unwrap_or_clone));
+            self.servers.forget(&server);
+        }
     }
 
     /// Carries what the proxy knows of activity into the database.

@@ -52,6 +52,8 @@ pub(crate) struct Script {
     pub holds_logins: bool,
     /// When sessions say that they were started, in seconds before now.
     pub age_seconds: u64,
+    /// Whether sessions claim to run as somebody else than they do.
+    pub wrong_uid: bool,
 }
 
 struct Session {
@@ -59,7 +61,17 @@ struct Session {
     /// What the server gets, tokens included.
     environment: HashMap<String, String>,
     how: OnStart,
-    exit: watch::Sender<Option<Exited>>,
+    exit: watch::Sender<Option<End>>,
+    /// Changes when all control connections are cut.
+    cut: watch::Sender<()>,
+}
+
+/// The end of a session.
+#[derive(Clone)]
+enum End {
+    Exited(Exited),
+    /// The process above the server is killed: nobody says a word.
+    Killed,
 }
 
 struct Shared {
@@ -89,6 +101,7 @@ impl FakeHelper {
             second_question: false,
             holds_logins: true,
             age_seconds: 0,
+            wrong_uid: false,
         };
         let helper = Self(Arc::new(Shared {
             run: run.to_owned(),
@@ -146,7 +159,17 @@ impl FakeHelper {
     /// Ends a user's only server, as a signal or its own exit would.
     pub fn end(&self, user: &str, code: Option<i32>, signal: Option<i32>) {
         let session = self.session(user).expect("running");
-        session.exit.send_replace(Some(exited(code, signal, false)));
+        session.exit.send_replace(Some(End::Exited(exited(code, signal, false))));
+    }
+
+    /// Kills the process above a user's only server.
+    pub fn kill(&self, user: &str) {
+        self.session(user).expect("running").exit.send_replace(Some(End::Killed));
+    }
+
+    /// Cuts all control connections of a user's only server.
+    pub fn cut(&self, user: &str) {
+        self.session(user).expect("running").cut.send_replace(());
     }
 
     fn session(&self, user: &str) -> Option<Arc<Session>> {
@@ -239,7 +262,7 @@ impl FakeHelper {
         let status = SessionStatus {
             session: id.clone(),
             user: start.user,
-            uid: self.0.uid,
+            uid: self.0.uid + u32::from(script.wrong_uid),
             server: start.server,
             profile: ProfileName::default_profile(),
             pid: 4567,
@@ -250,8 +273,13 @@ impl FakeHelper {
         };
         let environment =
             start.environment.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
-        let session =
-            Arc::new(Session { status, environment, how: script.start, exit: watch::Sender::new(None) });
+        let session = Arc::new(Session {
+            status,
+            environment,
+            how: script.start,
+            exit: watch::Sender::new(None),
+            cut: watch::Sender::new(()),
+        });
         {
             let mut sessions = self.0.sessions.lock().expect("unpoisoned");
             if sessions.contains_key(&id) {
@@ -270,7 +298,7 @@ impl FakeHelper {
     async fn live(self, session: Arc<Session>, listener: UnixListener, path: PathBuf, directory: PathBuf) {
         let server = tokio::spawn(serve(session.status.endpoint.clone(), session.how));
         if let OnStart::Exit(code) = session.how {
-            session.exit.send_replace(Some(exited(Some(code), None, false)));
+            session.exit.send_replace(Some(End::Exited(exited(Some(code), None, false))));
         }
         let mut exit = session.exit.subscribe();
         loop {
@@ -291,7 +319,7 @@ impl FakeHelper {
 
 /// One control connection.
 async fn control(mut stream: UnixStream, session: Arc<Session>) {
-    let mut exit = session.exit.subscribe();
+    let (mut exit, mut cut) = (session.exit.subscribe(), session.cut.subscribe());
     loop {
         let reply = tokio::select! {
             request = read(&mut stream) => match request {
@@ -300,7 +328,7 @@ async fn control(mut stream: UnixStream, session: Arc<Session>) {
                 Some(Request::Stop) => {
                     session.exit.send_if_modified(|exit| {
                         let runs = exit.is_none();
-                        if runs { *exit = Some(exited(None, Some(15), true)); }
+                        if runs { *exit = Some(End::Exited(exited(None, Some(15), true))); }
                         runs
                     });
                     Reply::Done
@@ -308,8 +336,12 @@ async fn control(mut stream: UnixStream, session: Arc<Session>) {
                 _ => return,
             },
             ended = exit.wait_for(Option::is_some) => {
-                Reply::Exited(ended.expect("the session lives").clone().expect("ended"))
+                match ended.expect("the session lives").clone().expect("ended") {
+                    End::Exited(exited) => Reply::Exited(exited),
+                    End::Killed => return,
+                }
             }
+            _ = cut.changed() => return,
         };
         let over = matches!(reply, Reply::Exited(_));
         write(&mut stream, &reply).await;
