@@ -23,6 +23,21 @@ impl HttpError {
     pub fn bare(status: StatusCode) -> Self {
         Self { status, message: None, retry_after_seconds: None }
     }
+
+    /// 400 with JupyterHub's text.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 403 with JupyterHub's text.
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    /// 404 with JupyterHub's text.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
 }
 
 impl From<hubd_store::StoreError> for HttpError {

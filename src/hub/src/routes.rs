@@ -70,6 +70,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .fallback(outside::fallback)
         .with_state(Arc::clone(&hub))
         .nest(&format!("{base}hub/api"), api::router(Arc::clone(&hub)))
+        .merge(api::root(&at("api/"), Arc::clone(&hub)))
         .layer(middleware::from_fn_with_state(hub, around))
 }
 

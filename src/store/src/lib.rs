@@ -38,4 +38,4 @@ pub use services::Service;
 pub use spawners::Spawner;
 pub use startup::ConfiguredUsers;
 pub use tokens::{ApiToken, NewToken, TokenOwner};
-pub use users::{NewUser, Page, User, UserFilter, UserOrder, UserState};
+pub use users::{NewUser, Page, User, UserFilter, UserOrder, UserState, UserSubset};

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use crate::encoding::column_list;
+use crate::encoding::{column_list, list_column};
 use crate::{Store, StoreError};
 
 /// A role that every hub has.
@@ -52,6 +52,11 @@ pub const DEFAULT_ROLES: [DefaultRole; 4] = [
     },
 ];
 
+/// Makes a role, or resets description and scopes of one that exists.
+pub(crate) const DEFINE: &str = "INSERT INTO roles (name, description, scopes, managed_by_auth)
+    VALUES (?1, ?2, ?3, 0)
+    ON CONFLICT (name) DO UPDATE SET description = excluded.description, scopes = excluded.scopes";
+
 impl Store {
     /// Raw scopes of a role.
     pub fn role_scopes(&self, name: &str) -> Result<Option<Vec<String>>, StoreError> {
@@ -59,6 +64,23 @@ impl Store {
             let mut select = connection.prepare_cached("SELECT scopes FROM roles WHERE name = ?1")?;
             Ok(select.query_row([name], |row| row.get(0)).optional()?.map(column_list))
         })
+    }
+
+    /// Makes a role, or gives one that exists these scopes.
+    pub fn define_role(&self, name: &str, description: &str, scopes: &[&str]) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.prepare_cached(DEFINE)?.execute(params![
+                name,
+                description,
+                list_column(scopes.iter().copied())
+            ])?;
+            Ok(())
+        })
+    }
+
+    /// Assigns a role to a user.
+    pub fn grant_role(&self, user_id: i64, role: &str) -> Result<(), StoreError> {
+        self.write(|transaction| grant_to_user(transaction, user_id, role))
     }
 
     /// Raw scopes of a user's own roles and of those of their groups.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::StoreError;
 use crate::encoding::list_column;
-use crate::roles::DEFAULT_ROLES;
+use crate::roles::{DEFAULT_ROLES, DEFINE};
 
 /// The revision of JupyterHub 6.1's schema, `alembic_version.version_num`.
 pub const SCHEMA_REVISION: &str = "f460b0348206";
@@ -59,11 +59,7 @@ pub(crate) fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreE
     )?;
     for role in &DEFAULT_ROLES {
         let scopes = list_column(role.scopes.iter().copied());
-        connection.execute(
-            "INSERT INTO roles (name, description, scopes, managed_by_auth) VALUES (?1, ?2, ?3, 0)
-             ON CONFLICT (name) DO UPDATE SET description = excluded.description, scopes = excluded.scopes",
-            (role.name, role.description, scopes),
-        )?;
+        connection.execute(DEFINE, (role.name, role.description, scopes))?;
     }
     Ok(())
 }

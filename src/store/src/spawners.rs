@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::Value;
 
-use crate::encoding::{column_dict, column_time};
+use crate::encoding::{column_dict, column_time, dict_column};
 use crate::{Store, StoreError};
 
 /// A row of `spawners` with its `servers` row.
@@ -74,6 +74,19 @@ impl Store {
                     .execute(params![id, display_name])?;
             }
             Ok(made)
+        })
+    }
+
+    /// Replaces the stored `user_options`.
+    pub fn set_user_options(&self, user: &str, server: &str, options: &Value) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction
+                .prepare_cached(
+                    "UPDATE spawners SET user_options = ?3
+                     WHERE name = ?2 AND user_id = (SELECT id FROM users WHERE name = ?1)",
+                )?
+                .execute(params![user, server, dict_column(options)])?;
+            Ok(())
         })
     }
 

@@ -63,6 +63,15 @@ pub enum UserOrder {
     LastActivity,
 }
 
+/// Some users: those named, and the members of the groups named.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserSubset {
+    /// Names of users.
+    pub users: Vec<String>,
+    /// Names of groups.
+    pub groups: Vec<String>,
+}
+
 /// Which users a list shall hold.
 #[derive(Debug, Clone, Default)]
 pub struct UserFilter {
@@ -70,8 +79,8 @@ pub struct UserFilter {
     pub state: Option<UserState>,
     /// Only names that match `%name%` of SQL's LIKE.
     pub name: Option<String>,
-    /// Only these users and the members of these groups; `None` is everybody.
-    pub only: Option<(Vec<String>, Vec<String>)>,
+    /// Only these; `None` is everybody.
+    pub only: Option<UserSubset>,
     /// The order.
     pub order: UserOrder,
     /// The other way round.
@@ -121,8 +130,8 @@ impl Store {
         let state = filter.state.map(|state| state == UserState::Active);
         let pattern = filter.name.as_ref().map(|name| format!("%{name}%"));
         let names = |list: &Vec<String>| list_column(list.iter().map(String::as_str));
-        let users = filter.only.as_ref().map(|(users, _)| names(users));
-        let groups = filter.only.as_ref().map(|(_, groups)| names(groups));
+        let users = filter.only.as_ref().map(|only| names(&only.users));
+        let groups = filter.only.as_ref().map(|only| names(&only.groups));
         let column = match filter.order {
             UserOrder::Id => "u.id",
             UserOrder::Name => "u.name",

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hubd_store::{
     CodeUse, ConfiguredUsers, NewToken, NewUser, OAuthCode, Page, ServerAddress, ServerStart, Store,
-    StoreError, TokenOwner, UserFilter, UserOrder, UserState, hash_token, token_prefix,
+    StoreError, TokenOwner, UserFilter, UserOrder, UserState, UserSubset, hash_token, token_prefix,
 };
 use rusqlite::Connection;
 use serde_json::json;
@@ -204,7 +204,7 @@ fn lists_of_users_are_filtered_sorted_and_counted() {
     assert_eq!(names(state(UserState::Active), all), ("bob".into(), 1));
     assert_eq!(names(state(UserState::Inactive), all), ("carol alice".into(), 2));
     assert_eq!(names(UserFilter { name: Some("AR".into()), ..Default::default() }, all).0, "carol");
-    let only = Some((vec!["alice".to_owned()], vec!["g".to_owned()]));
+    let only = Some(UserSubset { users: vec!["alice".into()], groups: vec!["g".into()] });
     assert_eq!(names(UserFilter { only, ..Default::default() }, all), ("carol alice".into(), 2));
 }
 

@@ -1,12 +1,85 @@
-//! The REST API below `/hub/api`.
+//! The REST API below `/hub/api`, JupyterHub's to the byte where a client can see it.
+//!
+//! A handler is given an [`ask::Ask`] (who asks for what); its first line is the permission that it needs.
+//! Every URL is one line in [`router`].
+
+mod activity;
+mod answer;
+mod ask;
+mod body;
+mod deprecated;
+mod groups;
+mod info;
+mod models;
+mod oauth_authorize;
+mod oauth_token;
+mod page;
+mod progress;
+mod server_names;
+mod servers;
+mod services;
+#[cfg(test)]
+mod tests;
+mod timestamps;
+mod tokens;
+mod user_changes;
+mod users;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware;
+use axum::routing::{get, post};
 
 use crate::Hub;
 
 /// The API's routes, to be nested below `<hub prefix>api`.
-pub fn router(_hub: Arc<Hub>) -> Router {
+pub fn router(hub: Arc<Hub>) -> Router {
     Router::new()
+        .route("/", get(info::version))
+        .route("/info", get(info::info))
+        .route("/health", get(info::health))
+        .route("/user", get(users::identify))
+        .route("/users", get(users::list).post(users::create_many))
+        .route(
+            "/users/{name}",
+            get(users::read).post(users::create).patch(user_changes::modify).delete(user_changes::delete),
+        )
+        .route("/users/{name}/activity", post(activity::record))
+        .route("/users/{name}/tokens", get(tokens::list).post(tokens::create))
+        .route("/users/{name}/tokens/{id}", get(tokens::read).delete(tokens::delete))
+        .route("/users/{name}/server", server_methods())
+        .route("/users/{name}/server/progress", get(progress::stream))
+        .route("/users/{name}/servers/", server_methods())
+        .route("/users/{name}/servers/{server}", server_methods())
+        .route("/users/{name}/servers/{server}/progress", get(progress::stream))
+        .route("/groups", get(groups::list).post(groups::create_many))
+        .route("/groups/{group}", get(groups::read).post(groups::create).delete(groups::delete))
+        .route("/groups/{group}/properties", axum::routing::put(groups::set_properties))
+        .route("/groups/{group}/users", post(groups::add_users).delete(groups::remove_users))
+        .route("/services", get(services::list))
+        .route("/services/{service}", get(services::read))
+        .route("/authorizations/token", post(deprecated::request_token))
+        .route("/authorizations/token/{token}", get(deprecated::token_owner))
+        .route("/authorizations/cookie/{cookie}/{value}", get(deprecated::cookie_owner))
+        .route("/oauth2/authorize", get(oauth_authorize::ask).post(oauth_authorize::confirm))
+        .route("/oauth2/token", post(oauth_token::exchange))
+        .method_not_allowed_fallback(answer::wrong_method)
+        .fallback(answer::unknown)
+        .layer(middleware::from_fn(answer::around))
+        .with_state(hub)
+}
+
+/// The root of the API at `path`, which ends with a slash: a nested router answers it without one only.
+pub fn root(path: &str, hub: Arc<Hub>) -> Router {
+    Router::new()
+        .route(path, get(info::version))
+        .method_not_allowed_fallback(answer::wrong_method)
+        .layer(middleware::from_fn(answer::around))
+        .with_state(hub)
+}
+
+/// The methods of one server, whichever way it is named.
+fn server_methods() -> axum::routing::MethodRouter<Arc<Hub>> {
+    get(servers::read).put(servers::create).post(servers::start).patch(servers::modify).delete(servers::stop)
 }

@@ -8,8 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use hubd_proto::{Secret, UserName};
 use hubd_proxy::Client;
-use hubd_store::{ApiToken, StoreError, User};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use hubd_store::{StoreError, User};
 
 use super::signed::{Check, Formats, verify};
 use super::{Browser, Caller, CallerKind, LOGIN_COOKIE, SESSION_COOKIE, TICKET_COOKIE, cookies};
@@ -22,9 +21,6 @@ const ACTIVITY_RESOLUTION: Duration = Duration::from_secs(30);
 const SESSION_ID_BYTES_MAX: usize = 64;
 /// What tokens of user servers are called: their use is no activity of the person.
 const SERVER_TOKEN_NOTE: &str = "Server at ";
-/// What stays as it is in a path segment, as JupyterHub's `url_escape_path`.
-const PATH_SEGMENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b'@');
 
 impl Hub {
     /// Who the login cookie names: signature, age and `cookie_id` are checked. Also updates the user's
@@ -149,21 +145,6 @@ impl Hub {
     }
 }
 
-/// The path of a server: `/user/alice/` or `/user/alice/name/`.
-pub(crate) fn server_url(base_url: &str, user: &str, server: &str) -> String {
-    let user = path_segment(user);
-    if server.is_empty() {
-        format!("{base_url}user/{user}/")
-    } else {
-        format!("{base_url}user/{user}/{}/", path_segment(server))
-    }
-}
-
-/// A name as one segment of a path.
-pub(crate) fn path_segment(name: &str) -> String {
-    utf8_percent_encode(name, PATH_SEGMENT).to_string()
-}
-
 fn client(parts: &Parts) -> Option<&Client> {
     parts.extensions.get::<Client>().or_else(|| parts.extensions.get::<Arc<Client>>().map(Arc::as_ref))
 }
@@ -199,11 +180,6 @@ fn log_unwritten(result: Result<(), StoreError>) {
     }
 }
 
-/// Whether a token belongs to a user server.
-pub(crate) fn is_server_token(token: &ApiToken) -> bool {
-    token.note.starts_with(SERVER_TOKEN_NOTE)
-}
-
 #[cfg(test)]
 mod tests {
     use http::{HeaderValue, Request};
@@ -236,12 +212,5 @@ mod tests {
         assert!(may("POST", None) && may("POST", Some("application/json; charset=utf-8")));
         assert!(may("DELETE", Some("text/plain")) && may("GET", Some("text/plain")));
         assert!(!may("POST", Some("text/plain")) && !may("POST", Some("application/x-www-form-urlencoded")));
-    }
-
-    #[test]
-    fn server_urls_escape_names_as_jupyterhub_does() {
-        assert_eq!(server_url("/", "alice", ""), "/user/alice/");
-        assert_eq!(server_url("/pre/", "Grace Hopper@x", "a+b"), "/pre/user/Grace%20Hopper@x/a%2Bb/");
-        assert_eq!(path_segment("a%2Fb~ü!*'()"), "a%252Fb~%C3%BC%21%2A%27%28%29");
     }
 }

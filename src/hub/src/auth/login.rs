@@ -46,7 +46,7 @@ impl Hub {
         };
         let until = Lifetime::Until(now + LOGIN_COOKIE_LIFETIME);
         let mut cookies = vec![
-            cookie(SESSION_COOKIE, session_id.as_str(), self.settings.base_url.as_str(), Lifetime::Session),
+            self.session_cookie(parts, &session_id),
             cookie(LOGIN_COOKIE, signed.as_str(), hub_prefix.as_str(), until),
         ];
         if let Some((ticket, expires_at)) = &login.ticket {
@@ -81,6 +81,19 @@ impl Hub {
             cleared(TICKET_COOKIE, hub_prefix.as_str(), true),
             cleared(XSRF_COOKIE, hub_prefix.as_str(), false),
         ])
+    }
+
+    /// The cookie of a browser's session id.
+    pub(crate) fn session_cookie(&self, parts: &Parts, session_id: &str) -> String {
+        let cookie = Cookie {
+            name: SESSION_COOKIE,
+            value: session_id,
+            path: &self.settings.base_url,
+            lifetime: Lifetime::Session,
+            http_only: true,
+            secure: self.is_https(parts),
+        };
+        cookie.header()
     }
 
     /// Whether somebody who is who they say may use this hub.

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 
 use hubd_proto::UserName;
 
+pub(crate) use cookies::hex;
 pub use cookies::{Cookie, Lifetime};
 pub use xsrf::Xsrf;
 
@@ -76,4 +77,10 @@ impl Caller {
             CallerKind::Service(_) => None,
         }
     }
+}
+
+/// The signed value of a login cookie, for tests.
+#[cfg(test)]
+pub(crate) fn sign_login(hub: &crate::Hub, cookie_id: &str) -> String {
+    signed::sign(&hub.settings.cookie_secret, LOGIN_COOKIE, cookie_id.as_bytes(), hub.unix_now())
 }

@@ -1,10 +1,12 @@
 //! Where a login or a start goes on: only ever to a path of our own origin.
 
 use http::request::Parts;
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use hubd_proto::ServerName;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::Browser;
 use crate::Hub;
+use crate::pages::urls::{decode, pairs};
 
 /// Longest `next` in bytes: as long as a request line may reasonably be; a longer one counts as not given.
 const NEXT_BYTES_MAX: usize = 8192;
@@ -25,17 +27,17 @@ impl Hub {
     }
 
     /// Scheme and host that the person sees.
-    fn origin(&self, parts: &Parts) -> String {
-        match &self.settings.public_url {
-            Some(url) => {
-                let authority = url.splitn(4, '/').take(3).collect::<Vec<_>>();
-                authority.join("/")
-            }
-            None => {
-                let scheme = if self.is_https(parts) { "https" } else { "http" };
-                format!("{scheme}://{}", self.host(parts))
-            }
-        }
+    pub(crate) fn origin(&self, parts: &Parts) -> String {
+        self.public_origin().unwrap_or_else(|| {
+            let scheme = if self.is_https(parts) { "https" } else { "http" };
+            format!("{scheme}://{}", self.host(parts))
+        })
+    }
+
+    /// Scheme and host of `public_url`, if it is set.
+    pub(crate) fn public_origin(&self) -> Option<String> {
+        let url = self.settings.public_url.as_ref()?;
+        Some(url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/"))
     }
 
     /// Where a person belongs who did not ask for anything else.
@@ -46,9 +48,9 @@ impl Hub {
         let prefix = self.settings.hub_prefix();
         match browser {
             Some(browser) if self.settings.redirect_to_server => {
-                let server = self.server(&browser.name, &hubd_proto::ServerName::default());
-                if server.state.is_active() {
-                    super::identity::server_url(&self.settings.base_url, browser.name.as_str(), "")
+                let server = ServerName::default();
+                if self.server(&browser.name, &server).state.is_active() {
+                    self.server_url(&browser.name, &server)
                 } else {
                     format!("{prefix}spawn")
                 }
@@ -87,9 +89,7 @@ fn strip_own<'a>(url: &'a str, origin: &str) -> Option<&'a str> {
 
 /// Carries the request's other parameters on.
 fn with_query(url: String, query: &str) -> String {
-    let name = |pair: &&str| {
-        percent_decode_str(pair.split('=').next().unwrap_or("")).decode_utf8_lossy().into_owned()
-    };
+    let name = |pair: &&str| decode(pair.split('=').next().unwrap_or_default()).into_owned();
     let kept: Vec<&str> = query
         .split('&')
         .filter(|pair| !pair.is_empty() && !NOT_CARRIED.contains(&name(pair).as_str()))
@@ -101,13 +101,9 @@ fn with_query(url: String, query: &str) -> String {
     }
 }
 
-/// The first value of a parameter in a query or form body, decoded.
+/// The first value of a parameter in a query, decoded.
 pub(crate) fn query_value(query: &str, name: &str) -> Option<String> {
-    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-    query.split('&').find_map(|pair| {
-        let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(found) == name).then(|| decode(value))
-    })
+    pairs(query).into_iter().find(|(found, _)| found == name).map(|(_, value)| value)
 }
 
 #[cfg(test)]

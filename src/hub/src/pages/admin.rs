@@ -3,7 +3,7 @@
 use axum::response::Response;
 use http::StatusCode;
 use hubd_proto::{ServerName, UserName};
-use hubd_store::{Page, User, UserFilter, UserOrder, UserState};
+use hubd_store::{Page, User, UserFilter, UserOrder, UserState, UserSubset};
 use minijinja::context;
 use minijinja::value::Value;
 
@@ -36,7 +36,8 @@ pub async fn get(visit: Visit) -> Result<Response, PageError> {
         state: active.then_some(UserState::Active),
         name: (!search.is_empty()).then(|| search.clone()),
         // Who may not list everybody sees at least themselves.
-        only: (everybody != scopes::Access::Allowed).then(|| (vec![browser.name.to_string()], Vec::new())),
+        only: (everybody != scopes::Access::Allowed)
+            .then(|| UserSubset { users: vec![browser.name.to_string()], groups: Vec::new() }),
         order: UserOrder::Name,
         descending: false,
     };

@@ -23,6 +23,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("not_running.html", include_str!("../../templates/not_running.html")),
     ("token.html", include_str!("../../templates/token.html")),
     ("admin.html", include_str!("../../templates/admin.html")),
+    ("oauth.html", include_str!("../../templates/oauth.html")),
     ("error.html", include_str!("../../templates/error.html")),
     ("404.html", include_str!("../../templates/404.html")),
 ];

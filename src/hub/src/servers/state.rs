@@ -245,7 +245,7 @@ impl Progress {
     }
 
     /// The last event of a start that succeeded, as JupyterHub words it.
-    pub(super) fn ready(url: &str) -> Self {
+    pub(crate) fn ready(url: &str) -> Self {
         let html = url.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
         Self {
             html_message: Some(format!("Server ready at <a href=\"{html}\">{html}</a>")),
@@ -256,7 +256,7 @@ impl Progress {
     }
 
     /// The last event of a start that failed.
-    pub(super) fn failed(message: &str) -> Self {
+    pub(crate) fn failed(message: &str) -> Self {
         let message = match message {
             "Spawn cancelled" => message.to_owned(),
             message => format!("Spawn failed: {message}"),

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use hubd_proto::UserName;
 use hubd_store::{ApiToken, OAuthClient, Store, StoreError, User};
 
+pub(crate) use check::filters;
 pub use check::{Access, Target, access};
 pub use expand::{ClientOf, Owner, UnknownScope, expand, known};
 pub use intersect::{Membership, intersect, resolve_requested};

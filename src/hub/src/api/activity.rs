@@ -1,0 +1,62 @@
+//! `POST /users/NAME/activity`: user servers tell when they were last used.
+
+use std::time::{Duration, SystemTime};
+
+use axum::body::Body;
+use http::StatusCode;
+use serde_json::Value;
+
+use super::answer::{Answer, empty};
+use super::ask::Ask;
+use super::{body, timestamps};
+use crate::auth::scopes::Target;
+use crate::error::HttpError;
+
+/// How far in the future a time may lie: clocks differ, time zones must not be mixed up.
+const FUTURE_MAX: Duration = Duration::from_secs(59 * 60);
+
+/// Raises the activity of a user and their servers.
+pub async fn record(ask: Ask, body: Body) -> Answer {
+    ask.need(&["users:activity"], Target::User(ask.path("name")))?;
+    let user = ask.user()?;
+    let data = body::json(body).await?;
+    let now = ask.hub.clock.now();
+    let own = data.get("last_activity").filter(|value| !value.is_null());
+    let servers = data.get("servers").filter(|value| !value.is_null());
+    if own.is_none() && servers.is_none() {
+        return Err(HttpError::bad_request("need at least one of last_activity, servers").into());
+    }
+    let own = own.map(|value| time(value, now)).transpose()?;
+    let mut rows = Vec::new();
+    let servers = match servers {
+        None => None,
+        Some(Value::Object(servers)) => Some(servers),
+        Some(_) => return Err(HttpError::bad_request("servers must be an object").into()),
+    };
+    for (server, value) in servers.into_iter().flatten() {
+        if ask.hub.store.spawner(&user.name, server)?.is_none() {
+            let text = format!("No such server '{server}' for user {}", user.name);
+            return Err(HttpError::bad_request(text).into());
+        }
+        let value = value.get("last_activity").unwrap_or(&Value::Null);
+        rows.push((user.name.clone(), server.clone(), time(value, now)?));
+    }
+    ask.hub.store.record_activity(&rows)?;
+    if let Some(time) = own {
+        ask.hub.store.record_user_activity(&user.name, time)?;
+    }
+    Ok(empty(StatusCode::OK))
+}
+
+fn time(value: &Value, now: SystemTime) -> Result<SystemTime, HttpError> {
+    let text = value.as_str().unwrap_or_default();
+    let Some(time) = timestamps::read(text) else {
+        let shown = if value.is_string() { format!("'{text}'") } else { value.to_string() };
+        return Err(HttpError::bad_request(format!("Not a valid timestamp: {shown}")));
+    };
+    if time.duration_since(now).is_ok_and(|ahead| ahead > FUTURE_MAX) {
+        let text = format!("Rejecting activity from more than an hour in the future: {text}");
+        return Err(HttpError::bad_request(text));
+    }
+    Ok(time)
+}

@@ -1,0 +1,135 @@
+//! One call of the API: who asks, for what, and whether they may.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use http::request::Parts;
+use http::{StatusCode, Uri};
+use hubd_proto::{ServerName, UserName};
+use hubd_store::User;
+
+use super::answer::ApiError;
+use crate::Hub;
+use crate::auth::scopes::{Access, Target, access};
+use crate::auth::{Caller, CallerKind};
+use crate::error::HttpError;
+use crate::pages::access_log::Asker;
+use crate::pages::urls;
+
+/// One call of the API.
+pub struct Ask {
+    /// The hub.
+    pub hub: Arc<Hub>,
+    /// The request without its body.
+    pub parts: Parts,
+    caller: Option<Caller>,
+    captures: HashMap<String, String>,
+}
+
+impl FromRequestParts<Arc<Hub>> for Ask {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, ApiError> {
+        let captures = RawPathParams::from_request_parts(parts, hub)
+            .await
+            .map_err(|_| HttpError::bad_request("The path is not UTF-8 text."))?;
+        let captures = captures.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let caller = hub.caller(parts)?;
+        if let (Some(caller), Some(slot)) = (&caller, parts.extensions.get::<AskerSlot>()) {
+            slot.fill(caller);
+        }
+        Ok(Self { hub: Arc::clone(hub), parts: parts.clone(), caller, captures })
+    }
+}
+
+impl Ask {
+    /// What the path says for `name`, decoded; nothing for a segment that it does not have.
+    pub fn path(&self, name: &str) -> &str {
+        self.captures.get(name).map_or("", String::as_str)
+    }
+
+    /// The query's parameters.
+    pub fn query(&self) -> Vec<(String, String)> {
+        urls::pairs(self.parts.uri.query().unwrap_or_default())
+    }
+
+    /// One parameter of the query.
+    pub fn argument(&self, name: &str) -> Option<String> {
+        self.query().into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    /// The address that was asked, with the prefix of the API.
+    pub fn uri(&self) -> &Uri {
+        self.parts.extensions.get::<axum::extract::OriginalUri>().map_or(&self.parts.uri, |uri| &uri.0)
+    }
+
+    /// Somebody: a stranger gets JupyterHub's 403.
+    pub fn somebody(&self) -> Result<&Caller, ApiError> {
+        self.caller.as_ref().ok_or_else(|| HttpError::forbidden("Missing or invalid credentials.").into())
+    }
+
+    /// Whoever asks, strangers included.
+    pub fn anybody(&self) -> Option<&Caller> {
+        self.caller.as_ref()
+    }
+
+    /// The caller, who must hold one of `scopes` for `target`. Whoever holds one for something else only
+    /// gets 404, so that nobody learns what exists.
+    pub fn need(&self, scopes: &[&str], target: Target<'_>) -> Result<&Caller, ApiError> {
+        let caller = self.somebody()?;
+        let answers = scopes.iter().map(|scope| self.access(caller, scope, target));
+        let mut elsewhere = false;
+        for answer in answers {
+            match answer {
+                Access::Allowed => return Ok(caller),
+                Access::Elsewhere => elsewhere = true,
+                Access::Denied => {}
+            }
+        }
+        if elsewhere {
+            return Err(HttpError::not_found("No access to resources or resources not found").into());
+        }
+        let text =
+            format!("Action is not authorized with current scopes; requires any of [{}]", scopes.join(", "));
+        Err(HttpError::forbidden(text).into())
+    }
+
+    /// Whether the caller holds `scope` for `target`.
+    pub fn access(&self, caller: &Caller, scope: &str, target: Target<'_>) -> Access {
+        access(&caller.scopes, scope, target, self.hub.store.as_ref())
+    }
+
+    /// The user that the path names; 404 without text if there is none.
+    pub fn user(&self) -> Result<User, ApiError> {
+        let user = self.hub.store.user(self.path("name"))?;
+        user.ok_or_else(|| HttpError::bare(StatusCode::NOT_FOUND).into())
+    }
+
+    /// The names of the server that the path names.
+    pub fn server(&self) -> Result<(UserName, ServerName), ApiError> {
+        let not_found = |_| HttpError::bare(StatusCode::NOT_FOUND);
+        let user = UserName::new(self.path("name")).map_err(not_found)?;
+        let server = ServerName::new(self.path("server")).map_err(not_found)?;
+        Ok((user, server))
+    }
+}
+
+/// Carries the name of whoever asks from the handler's [`Ask`] to the access log.
+#[derive(Debug, Clone, Default)]
+pub struct AskerSlot(Arc<OnceLock<String>>);
+
+impl AskerSlot {
+    /// The name, if somebody was known.
+    pub fn asker(&self) -> Option<Asker> {
+        self.0.get().cloned().map(Asker)
+    }
+
+    fn fill(&self, caller: &Caller) {
+        let name = match &caller.kind {
+            CallerKind::User(user) => &user.name,
+            CallerKind::Service(service) => &service.name,
+        };
+        self.0.get_or_init(|| name.clone());
+    }
+}

@@ -1,0 +1,43 @@
+//! Calls of old clients: who a token or cookie belongs to.
+
+use super::answer::{Answer, ApiError, read_answer};
+use super::ask::Ask;
+use super::models::identity;
+use crate::auth::{Caller, CallerKind};
+use crate::error::HttpError;
+use http::StatusCode;
+
+/// `POST /authorizations/token`: gone since JupyterHub 2.
+pub async fn request_token() -> ApiError {
+    HttpError::bare(StatusCode::NOT_FOUND).into()
+}
+
+/// `GET /authorizations/token/TOKEN`: whoever knows a token may ask whose it is.
+pub async fn token_owner(ask: Ask) -> Answer {
+    with_token(&ask)?;
+    let caller = ask.hub.token_caller(ask.path("token"))?;
+    let caller = caller.ok_or_else(|| HttpError::bare(StatusCode::NOT_FOUND))?;
+    Ok(read_answer(&ask.parts.headers, &identity(&ask.hub, &caller)?))
+}
+
+/// `GET /authorizations/cookie/NAME/VALUE`: whose login cookie this is.
+pub async fn cookie_owner(ask: Ask) -> Answer {
+    with_token(&ask)?;
+    let missing = || HttpError::bare(StatusCode::NOT_FOUND);
+    if ask.path("cookie") != crate::auth::LOGIN_COOKIE {
+        return Err(missing().into());
+    }
+    let value = ask.path("value").trim_matches('"');
+    let user = ask.hub.user_of_login_cookie(value).ok_or_else(missing)?;
+    let scopes = ask.hub.scopes_of_user(&user)?;
+    let caller = Caller { kind: CallerKind::User(user), scopes, token: None, session_id: None };
+    Ok(read_answer(&ask.parts.headers, &identity(&ask.hub, &caller)?))
+}
+
+/// Only who has a token themselves may ask.
+fn with_token(ask: &Ask) -> Result<(), ApiError> {
+    match ask.anybody() {
+        Some(caller) if caller.token.is_some() => Ok(()),
+        _ => Err(HttpError::bare(StatusCode::FORBIDDEN).into()),
+    }
+}

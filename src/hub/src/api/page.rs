@@ -1,0 +1,69 @@
+//! Lists in parts: `offset`, `limit`, and the form with `items` and `_pagination`.
+
+use axum::response::Response;
+use http::header;
+use hubd_store::Page;
+use serde_json::{Value, json};
+
+use super::answer::read_answer;
+use super::ask::Ask;
+use crate::error::HttpError;
+use crate::pages::urls;
+
+/// The media type that asks for the form with `_pagination`.
+const MEDIA_TYPE: &str = "application/jupyterhub-pagination+json";
+/// `JupyterHub.api_page_default_limit`.
+const LIMIT_DEFAULT: i64 = 50;
+/// `JupyterHub.api_page_max_limit`.
+const LIMIT_MAX: i64 = 200;
+
+/// Which part is asked for, and in which form.
+pub struct Paging {
+    /// The part.
+    pub page: Page,
+    with_pagination: bool,
+}
+
+impl Paging {
+    /// Reads the request.
+    pub fn of(ask: &Ask) -> Result<Self, HttpError> {
+        let accept = ask.parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let with_pagination =
+            accept.unwrap_or_default().split(',').any(|kind| kind.trim().eq_ignore_ascii_case(MEDIA_TYPE));
+        let number = |name: &str, otherwise: i64| match ask.argument(name) {
+            None => Ok(otherwise),
+            Some(text) => text.trim().parse::<i64>().map(i64::saturating_abs).map_err(|_| {
+                HttpError::bad_request("Invalid argument type, offset and limit must be integers")
+            }),
+        };
+        let offset = number("offset", 0)?;
+        let limit = number("limit", if with_pagination { LIMIT_DEFAULT } else { LIMIT_MAX })?;
+        Ok(Self { page: Page { offset, limit: limit.clamp(1, LIMIT_MAX) }, with_pagination })
+    }
+
+    /// The answer.
+    pub fn answer(&self, ask: &Ask, items: Vec<Value>, total: i64) -> Response {
+        if !self.with_pagination {
+            return read_answer(&ask.parts.headers, &Value::Array(items));
+        }
+        let Page { offset, limit } = self.page;
+        let next_offset = offset.saturating_add(limit);
+        let next = (next_offset < total)
+            .then(|| json!({ "offset": next_offset, "limit": limit, "url": self.url(ask, next_offset) }));
+        let pagination = json!({ "offset": offset, "limit": limit, "total": total, "next": next });
+        read_answer(&ask.parts.headers, &json!({ "items": items, "_pagination": pagination }))
+    }
+
+    /// The request's own address with another offset: its parameters keep their places.
+    fn url(&self, ask: &Ask, offset: i64) -> String {
+        let mut pairs = ask.query();
+        for (name, number) in [("offset", offset), ("limit", self.page.limit)] {
+            match pairs.iter_mut().find(|(known, _)| known == name) {
+                Some(pair) => pair.1 = number.to_string(),
+                None => pairs.push((name.to_owned(), number.to_string())),
+            }
+        }
+        let origin = ask.hub.origin(&ask.parts);
+        format!("{origin}{}", urls::with_query(ask.uri().path(), &pairs))
+    }
+}

@@ -1,0 +1,56 @@
+//! Times as the API writes and reads them.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+/// ISO 8601 in UTC with a `Z`; microseconds only when there are some. Nothing is `null`.
+pub fn write(time: Option<SystemTime>) -> Value {
+    let Some(time) = time.and_then(|time| Timestamp::try_from(time).ok()) else { return Value::Null };
+    let format = if time.subsec_microsecond() == 0 { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S%.6fZ" };
+    Value::String(time.strftime(format).to_string())
+}
+
+/// A time in one of the usual forms; one without an offset is UTC.
+pub fn read(text: &str) -> Option<SystemTime> {
+    let text = text.trim();
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Some(time.into());
+    }
+    if let Ok(time) = jiff::fmt::rfc2822::parse(text) {
+        return Some(time.timestamp().into());
+    }
+    let civil = text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(|date| date.at(0, 0, 0, 0)));
+    Some(civil.ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_jupyterhub_writes_them() {
+        for (text, written) in [
+            ("2026-11-21T20:42:03.881Z", "2026-11-21T20:42:03.881000Z"),
+            ("2026-11-21T20:50:00Z", "2026-11-21T20:50:00Z"),
+            ("2026-01-02T03:04:05.000001Z", "2026-01-02T03:04:05.000001Z"),
+            ("2026-11-21 20:50:00+01:00", "2026-11-21T19:50:00Z"),
+            ("2026-11-21T20:42:01.341123", "2026-11-21T20:42:01.341123Z"),
+            ("2026-11-21", "2026-11-21T00:00:00Z"),
+            ("Sat, 21 Nov 2026 20:50:00 GMT", "2026-11-21T20:50:00Z"),
+        ] {
+            assert_eq!(write(read(text)), Value::String(written.into()), "{text}");
+        }
+        assert_eq!(write(None), Value::Null);
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in ["garbage", "", "2026-13-01", "12"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

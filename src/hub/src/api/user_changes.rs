@@ -1,0 +1,160 @@
+//! Changing and deleting users. Nobody changes those who have more than they have.
+
+use axum::body::Body;
+use http::StatusCode;
+use hubd_proto::{ServerName, UserName};
+use hubd_store::User;
+use serde_json::{Map, Value, json};
+
+use super::answer::{Answer, ApiError, empty, json_answer};
+use super::ask::Ask;
+use super::body;
+use super::models::{Servers, Viewer};
+use crate::auth::Caller;
+use crate::auth::scopes::Target;
+use crate::error::HttpError;
+use crate::servers::State;
+
+/// What a body about a user may hold, and the Python type that JupyterHub names in its errors.
+const KEYS: &[(&str, &str)] =
+    &[("name", "str"), ("admin", "bool"), ("groups", "list"), ("roles", "list"), ("auth_state", "dict")];
+
+/// `PATCH /users/NAME`: name and admin flag. Roles and groups have their own ways.
+pub async fn modify(ask: Ask, body: Body) -> Answer {
+    let caller = ask.need(&["admin:users"], Target::User(ask.path("name")))?;
+    let user = ask.user()?;
+    let data = body::json(body).await?;
+    let data = check_keys(&data)?;
+    check_rank(caller, &user)?;
+    if data.get("admin").and_then(Value::as_bool) == Some(true) && !user.admin && !caller.is_admin() {
+        return Err(HttpError::forbidden("Only admins can grant admin permissions").into());
+    }
+    for key in ["groups", "roles", "auth_state"] {
+        if data.get(key).is_some_and(|value| !value.is_null()) {
+            return Err(HttpError::bad_request(format!("user.{key} cannot be changed here")).into());
+        }
+    }
+    let mut name = user.name.clone();
+    if let Some(new) = data.get("name").and_then(Value::as_str) {
+        name = new.to_lowercase();
+        if name != user.name {
+            rename(&ask, &user, &name)?;
+        }
+    }
+    if let Some(admin) = data.get("admin").and_then(Value::as_bool) {
+        ask.hub.store.set_admin(user.id, admin)?;
+    }
+    let user = ask.hub.store.user(&name)?.ok_or_else(|| HttpError::bare(StatusCode::NOT_FOUND))?;
+    let viewer = Viewer { hub: &ask.hub, scopes: &caller.scopes };
+    Ok(json_answer(StatusCode::OK, &json!(viewer.user(&user, Servers::Active)?)))
+}
+
+/// `DELETE /users/NAME`: the servers are stopped first.
+pub async fn delete(ask: Ask) -> Answer {
+    let caller = ask.need(&["delete:users"], Target::User(ask.path("name")))?;
+    let user = ask.user()?;
+    check_rank(caller, &user)?;
+    if caller.user().is_some_and(|own| own.id == user.id) {
+        return Err(HttpError::bad_request("Cannot delete yourself!").into());
+    }
+    if let Ok(name) = UserName::new(user.name.as_str()) {
+        for (server, snapshot) in ask.hub.servers_of(&name) {
+            if snapshot.state.is_active() {
+                stop(&ask, &name, &server).await?;
+            }
+        }
+    }
+    ask.hub.store.delete_user(user.id)?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// The object of a body about a user: only keys that exist, each of its type.
+pub fn check_keys(data: &Value) -> Result<Map<String, Value>, HttpError> {
+    let data = match data {
+        Value::Null => return Ok(Map::new()),
+        Value::Object(data) => data,
+        other => return Err(HttpError::bad_request(format!("Invalid JSON data: {other}"))),
+    };
+    let unknown: Vec<&str> =
+        data.keys().map(String::as_str).filter(|key| KEYS.iter().all(|(known, _)| known != key)).collect();
+    if !unknown.is_empty() {
+        let list = unknown.iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(", ");
+        return Err(HttpError::bad_request(format!("Invalid JSON keys: {{{list}}}")));
+    }
+    for (key, wanted) in KEYS {
+        let Some(value) = data.get(*key) else { continue };
+        let found = python_type(value);
+        let null_allowed = *key == "auth_state" && value.is_null();
+        if found != *wanted && !null_allowed {
+            return Err(HttpError::bad_request(format!(
+                "user.{key} must be <class '{wanted}'>, not: <class '{found}'>"
+            )));
+        }
+    }
+    Ok(data.clone())
+}
+
+/// Only admins may change or delete admins: others would take over what they do not have.
+fn check_rank(caller: &Caller, user: &User) -> Result<(), HttpError> {
+    if user.admin && !caller.is_admin() {
+        return Err(HttpError::forbidden("Only admins can modify other admins"));
+    }
+    Ok(())
+}
+
+fn rename(ask: &Ask, user: &User, name: &str) -> Result<(), ApiError> {
+    if !super::users::is_valid(name) {
+        return Err(HttpError::bad_request(format!("Invalid username: '{name}'")).into());
+    }
+    if ask.hub.store.user(name)?.is_some() {
+        let text = format!("User {name} already exists, username must be unique");
+        return Err(HttpError::bad_request(text).into());
+    }
+    let running = UserName::new(user.name.as_str())
+        .is_ok_and(|old| ask.hub.servers_of(&old).iter().any(|(_, snapshot)| snapshot.state.is_active()));
+    if running {
+        // A running process belongs to the account of the old name.
+        let text = format!("{}'s servers must be stopped before the user is renamed.", user.name);
+        return Err(HttpError::bad_request(text).into());
+    }
+    Ok(ask.hub.store.rename_user(user.id, name)?)
+}
+
+async fn stop(ask: &Ask, user: &UserName, server: &ServerName) -> Result<(), ApiError> {
+    ask.hub.stop_server(user, server).await.map_err(|error| HttpError::bad_request(error.to_string()))?;
+    match ask.hub.wait_server(user, server, ask.hub.settings.slow_stop_timeout).await {
+        State::Stopped { .. } => Ok(()),
+        _ => {
+            let text = format!("{user}'s server is in the process of stopping, please wait.");
+            Err(HttpError::bad_request(text).into())
+        }
+    }
+}
+
+/// The name of a JSON value's type in Python.
+fn python_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "NoneType",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float",
+        Value::Number(_) => "int",
+        Value::String(_) => "str",
+        Value::Array(_) => "list",
+        Value::Object(_) => "dict",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_checked_in_pythons_words() {
+        let message = |data: Value| check_keys(&data).unwrap_err().message.unwrap();
+        assert_eq!(message(json!({"nope": 1})), "Invalid JSON keys: {'nope'}");
+        assert_eq!(message(json!({"admin": "x"})), "user.admin must be <class 'bool'>, not: <class 'str'>");
+        assert!(message(json!([1])).starts_with("Invalid JSON data: "));
+        assert!(check_keys(&json!({"name": "a", "auth_state": null})).is_ok());
+        assert_eq!(check_keys(&Value::Null), Ok(Map::new()));
+    }
+}
