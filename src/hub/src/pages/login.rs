@@ -37,7 +37,8 @@ pub async fn submit(visit: Visit, body: Body) -> Result<Response, PageError> {
     let form = Form::read(&visit.parts.headers, body).await?;
     let username = form.get("username").unwrap_or_default().trim();
     if let Err(error) = visit.check_xsrf(form.get("_xsrf")) {
-        tracing::error!(message = error.message, "XSRF error on login form");
+        let why = error.message.unwrap_or_default();
+        tracing::error!("XSRF error on login form: HTTP 403: Forbidden ({why})");
         let shown = Shown { username, error: FORM_EXPIRED, ..Shown::default() };
         return Ok(login_page(&visit, StatusCode::FORBIDDEN, &shown));
     }

@@ -48,6 +48,17 @@ if (start && location.hash) start.href += location.hash;
 const wait = Number(start?.dataset.implicitSpawnSeconds);
 if (wait > 0) setTimeout(() => start.click(), wait * 1000);
 
+// A page of something pending looks whether it has come to an end, and only then changes under the reader.
+const pending = document.querySelector("[data-poll]");
+if (pending) {
+  setInterval(async () => {
+    const answer = await fetch(location.href, { redirect: "manual" }).catch(() => null);
+    if (!answer) return;
+    const same = answer.type === "basic" && (await answer.text()).includes(`data-poll="${pending.dataset.poll}"`);
+    if (!same) location.reload();
+  }, 2000);
+}
+
 // The counter of redirects is the hub's own affair.
 const here = new URL(location.href);
 if (here.searchParams.has("redirects")) {
