@@ -262,3 +262,41 @@ impl Policy {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shipped file with its commented keys switched on.
+    fn shipped() -> String {
+        let text = include_str!("../../../packaging/helper.toml");
+        let is_key = |rest: &str| {
+            let key = rest.split(" = ").next().unwrap_or_default();
+            let key_good =
+                !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            (rest.contains(" = ") && key_good)
+                || rest.starts_with("[profile")
+                || rest.starts_with("    \"")
+                || rest == "]"
+        };
+        let lines = text.lines().filter_map(|line| line.strip_prefix("# ")).filter(|rest| is_key(rest));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_shipped_file_shows_every_key_with_its_default() {
+        let policy: Policy = toml::from_str(&shipped()).expect("the shipped file is TOML");
+        assert_eq!(format!("{policy:?}"), format!("{:?}", Policy::default()));
+        let keys: toml::Table = shipped().parse().expect("a table");
+        assert_eq!(keys.len(), 29, "a key is missing in the shipped file or new in the policy");
+    }
+
+    #[test]
+    fn every_key_of_the_shipped_file_is_in_the_manual() {
+        let manual = include_str!("../../../man/helper.toml.5");
+        for line in shipped().lines().filter(|line| line.contains(" = ")) {
+            let key = line.split(" = ").next().unwrap_or_default();
+            assert!(manual.contains(&format!("Cm {key}")), "helper.toml.5 lacks {key}");
+        }
+    }
+}
