@@ -14,8 +14,6 @@ use crate::body::Upload;
 use crate::peer::tcp_listener;
 use crate::{BackendFailure, Endpoint, Target};
 
-/// A server's head of headers: as generous as the proxy is towards browsers.
-pub(crate) const HEADERS_MAX: usize = 200;
 /// Bytes of one head, and of hyper's read buffer, in both directions.
 pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 
@@ -48,7 +46,7 @@ pub(crate) async fn open(target: &Target, timeout: Duration) -> Result<SendReque
 
 fn settings() -> http1::Builder {
     let mut settings = http1::Builder::new();
-    settings.max_headers(HEADERS_MAX).max_header_size(HEAD_BYTES_MAX);
+    settings.max_header_size(HEAD_BYTES_MAX);
     settings
 }
 

@@ -56,9 +56,10 @@ impl Service {
             return self.proxy.app.call(Request::from_parts(head, body.boxed_unsync())).await;
         };
         let routed = Routed { head, origin, route };
+        // What is rare is boxed, so that the usual request's future stays small.
         let result = match upgrade {
             Some(_) if !body.is_end_stream() => return refused(Refusal::Framing),
-            Some((protocol, client)) => upgrade::start(self, &routed, protocol, client).await,
+            Some((protocol, client)) => Box::pin(upgrade::start(self, &routed, protocol, client)).await,
             None => self.exchange(&routed, body).await,
         };
         result.unwrap_or_else(|failure| {
@@ -84,7 +85,8 @@ impl Service {
                 },
             }
         }
-        let mut sender = backend::open(&routed.route.target, self.proxy.settings.connect_timeout).await?;
+        let timeout = self.proxy.settings.connect_timeout;
+        let mut sender = Box::pin(backend::open(&routed.route.target, timeout)).await?;
         match sender.send_request(request).await {
             Ok(response) => self.relay(routed, response, Lease { sender, upload: progress }),
             Err(error) => failed(routed, &progress, &error),

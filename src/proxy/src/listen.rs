@@ -11,13 +11,13 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backend::HEAD_BYTES_MAX;
-use crate::head::Peer;
+use crate::head::{Peer, is_host};
 use crate::wire::{Watch, Wire};
 use crate::{Proxy, Tls};
 
@@ -173,20 +173,34 @@ async fn speaks_tls(stream: &TcpStream) -> io::Result<bool> {
 
 /// Tells somebody who speaks plain HTTP to the TLS port what to do.
 async fn say_https(mut stream: TcpStream) {
-    let text = "This port speaks HTTPS: begin the address with https://\n";
-    let answer = format!(
-        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
-        text.len()
-    );
-    let mut rest = vec![0; HEAD_BYTES_MAX];
+    let mut buffer = vec![0; HEAD_BYTES_MAX];
     let talk = async {
+        let length = stream.peek(&mut buffer).await?;
+        let host = buffer.get(..length).and_then(host_of).unwrap_or_default();
+        let text = format!("This port speaks HTTPS: open https://{host}\n");
+        let answer = format!(
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{text}",
+            text.len()
+        );
         stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await?;
         // What was sent is read, or the kernel resets the connection and the answer is lost.
-        while tokio::io::AsyncReadExt::read(&mut stream, &mut rest).await? > 0 {}
+        while stream.read(&mut buffer).await? > 0 {}
         io::Result::Ok(())
     };
+    // Whoever does not take the answer does not need it.
     let _ = tokio::time::timeout(HANDSHAKE_TIME, talk).await;
+}
+
+/// The host that a plain request names, as far as it has come.
+fn host_of(head: &[u8]) -> Option<&str> {
+    let mut lines = head.split(|byte| *byte == b'\n').skip(1);
+    let host = lines.find_map(|line| {
+        let (name, value) = line.split_at_checked(5)?;
+        name.eq_ignore_ascii_case(b"host:").then_some(value)
+    })?;
+    std::str::from_utf8(host.trim_ascii()).ok().filter(|host| is_host(host))
 }
 
 /// HTTP/1.1 on one connection.
@@ -234,7 +248,7 @@ mod tests {
     use crate::{App, BackendFailure, BoxBody, BoxFuture, ProxySettings, Routes};
     use http::{Request, Response};
     use http_body_util::{BodyExt, Full};
-    use tokio::io::{AsyncReadExt, DuplexStream};
+    use tokio::io::DuplexStream;
     use tokio::time::Instant;
 
     /// Reads a body and says what came of it, or sends a long answer to a request without one.
@@ -267,6 +281,13 @@ mod tests {
         let (mut browser, stream) = tokio::io::duplex(10_000);
         browser.write_all(says.as_bytes()).await.unwrap();
         (browser, tokio::spawn(speak(service, stream, peer)))
+    }
+
+    #[test]
+    fn the_host_of_a_plain_request_is_found_and_checked() {
+        assert_eq!(host_of(b"GET / HTTP/1.1\r\nA: b\r\nHOST: hub:80\r\n\r\n"), Some("hub:80"));
+        assert_eq!(host_of(b"GET / HTTP/1.1\r\nHost: <b>\r\n\r\n"), None);
+        assert_eq!(host_of(b"GET / HTTP/1.1\r\nA"), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
+use crate::head::is_host;
 use crate::path::{CanonicalPath, PathError};
 use crate::wire::Seen;
 
@@ -71,8 +72,7 @@ fn host(head: &Parts) -> Result<String, Refusal> {
     if hosts.next().is_some() || (host.is_empty() && head.version >= Version::HTTP_11) {
         return Err(Refusal::Host);
     }
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(&byte);
-    if host.bytes().all(fits) { Ok(host.to_owned()) } else { Err(Refusal::Host) }
+    if host.is_empty() || is_host(host) { Ok(host.to_owned()) } else { Err(Refusal::Host) }
 }
 
 /// hyper has refused most of this already (RFC 9112 section 6); what it lets pass is refused here.
