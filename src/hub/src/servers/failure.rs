@@ -164,7 +164,8 @@ impl Failure {
         let (status, step, advice) = refusal_row(refused.code);
         let mut failure = Self::new(refused.code.as_str(), step, refused.message, advice);
         for notice in &refused.notices {
-            failure.message.push_str(&format!(" ({notice})"));
+            failure.message.push(' ');
+            failure.message.push_str(notice);
         }
         failure.status = status;
         failure.retry_after_seconds = refused.retry_after_seconds;
@@ -356,7 +357,7 @@ mod tests {
             };
             let failure = Failure::from_helper(HelperError::Refused(Box::new(refused)));
             assert_eq!(failure.code, code.as_str());
-            assert_eq!(failure.message, "The reason. (pam_x: said)");
+            assert_eq!(failure.message, "The reason. pam_x: said");
             assert!([403, 429, 500, 503].contains(&failure.status), "{code:?}");
             assert!(!failure.step.is_empty() && failure.advice.len() > 20, "{code:?}");
             assert_eq!(failure.retry_after_seconds, Some(5));

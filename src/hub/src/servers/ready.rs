@@ -12,8 +12,8 @@ use crate::hub::JUPYTERHUB_VERSION;
 const PROBE_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// Longest pause, for servers that take very long.
 const PROBE_PAUSE_MAX: Duration = Duration::from_millis(100);
-/// The pause grows with the time waited, to this part of it: who has waited 4 s waits 20 ms more.
-const PROBE_PAUSE_PART: u32 = 200;
+/// The pause grows with the time waited, to this part of it: who has waited 8 s waits 20 ms more.
+const PROBE_PAUSE_PART: u32 = 400;
 /// How long one answer may take once the server has accepted the connection.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
