@@ -110,6 +110,10 @@ async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
     let tls = tls(&plan.tls)?;
     let hub = hub(plan.settings, &plan.cookie_secret, &plan.database, plan.helper_socket)?;
     let _pid_file = plan.pid_file.map(PidFile::write).transpose()?;
+    if let Err(error) = hub.prepare_records() {
+        // A full disk must not keep running servers from their people.
+        tracing::error!(%error, "cannot bring the records up to date with the configuration");
+    }
     let running = hub.adopt().await;
 
     let app = HubApp::new(hub.clone());
@@ -119,6 +123,7 @@ async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
     let inner_address = inner.local_addr().context("the inner socket has no address")?;
     let (stop_public, stop_inner) = (CancellationToken::new(), CancellationToken::new());
     let watching = tokio::spawn(hub.clone().watch_servers(stop_inner.clone()));
+    tokio::spawn(hub.clone().purge_records(stop_inner.clone()));
     let public = tokio::spawn(hubd_proxy::serve(
         Listener::Tcp(public),
         tls.clone(),

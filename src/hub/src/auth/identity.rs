@@ -28,7 +28,7 @@ impl Hub {
     pub fn browser(&self, headers: &HeaderMap) -> Option<Browser> {
         let user = self.cookie_user(headers)?;
         let name = UserName::new(user.name.as_str()).ok()?;
-        if self.settings.authenticator.blocked_users.contains(&name) {
+        if self.is_blocked(&user.name) {
             return None;
         }
         let now = self.clock.now();
@@ -82,7 +82,9 @@ impl Hub {
         let now = self.clock.now();
         let Some(token) = self.store.token(token, now)? else { return Ok(None) };
         let kind = match (token.user_id, token.service_id) {
-            (Some(id), _) => self.store.user_by_id(id)?.map(CallerKind::User),
+            (Some(id), _) => {
+                self.store.user_by_id(id)?.filter(|user| !self.is_blocked(&user.name)).map(CallerKind::User)
+            }
             (None, Some(id)) => self.store.service_by_id(id)?.map(CallerKind::Service),
             (None, None) => None,
         };
@@ -113,6 +115,11 @@ impl Hub {
                 None
             }
         }
+    }
+
+    /// Whether the configuration keeps a user out, however they come.
+    fn is_blocked(&self, user: &str) -> bool {
+        self.settings.authenticator.blocked_users.iter().any(|blocked| blocked.as_str() == user)
     }
 
     fn cookie_user(&self, headers: &HeaderMap) -> Option<User> {

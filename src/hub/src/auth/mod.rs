@@ -7,6 +7,7 @@ mod cookies;
 mod identity;
 mod login;
 mod next_url;
+mod records;
 pub mod scopes;
 mod signed;
 mod xsrf;

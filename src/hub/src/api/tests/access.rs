@@ -123,6 +123,7 @@ async fn blocked_users_are_strangers() {
     .await;
     let request = Request::get("/hub/api/user").header("cookie", api.cookie("alice"));
     assert_eq!(api.send(request.body(Body::empty()).unwrap()).await.status, 403);
+    assert_eq!(api.get("/user", &api.token("alice", &["inherit"])).await.status, 403);
 }
 
 #[tokio::test]
