@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::launch::{Session, address, state_column, with_store};
-use super::life::Life;
+use super::life::started_at;
 use super::names::Which;
 use super::note::Note;
-use super::state::started_at;
+use super::run::Run;
 use crate::Hub;
 use crate::helper::{Control, HelperError};
 
@@ -154,8 +154,8 @@ async fn take(hub: &Arc<Hub>, sessions: HashMap<Which, Session>, rows: HashMap<W
     let mut waiting = Vec::new();
     for (server, orders, session) in taken {
         let (settled, is_settled) = oneshot::channel();
-        let life = Life::new(Arc::clone(hub), server, orders);
-        tokio::spawn(life.adopted(session, settled));
+        let run = Run::new(Arc::clone(hub), server, orders);
+        tokio::spawn(run.adopted(session, settled));
         waiting.push(is_settled);
     }
     for is_settled in waiting {

@@ -1,330 +1,331 @@
-//! One task lives through one run of a server, from the request or the adoption to the end.
+//! What is known of one server, and the only place where it changes.
+//!
+//! ```text
+//! Stopped --start/adopt--> Starting --ready--> Ready --stop--> Stopping --stopped--> Stopped
+//!                             `------------stop or stopped-------^--------------------^
+//! ```
+//!
+//! Every change is one closure on a `watch` channel: two requests at once see one another, and
+//! everybody who watches wakes up. No lock is held across an `await`.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hubd_proto::message::Exited;
-use tokio::sync::oneshot;
-use tokio::time::Instant;
+use hubd_proto::SessionId;
+use hubd_proto::message::SessionStatus;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
-use super::launch::{self, Session, with_store};
 use super::names::Which;
-use super::ready::{NotReady, first_answer, shown, version_warning};
-use super::state::{LogQuestion, Orders, Server, started_at};
-use super::{Failure, NotBegun, Progress, StartRequest, adopt};
-use crate::Hub;
-use crate::helper::{Event, HelperError};
+use super::{Failure, NotBegun, Progress, Snapshot, State};
 
-/// The longest wait for the end of a server that was told to stop. The helper kills it long before
-/// (`stop_seconds`); if even that does not help, the hub gives up and says so.
-const STOP_LIMIT: Duration = Duration::from_secs(150);
+/// Most questions for a server's log that wait for its session process.
+const LOG_QUESTIONS_MAX: usize = 16;
 
-/// Where a run stands.
-enum Phase {
-    /// The process runs, its first answer is awaited.
-    Waiting,
-    /// It is routed.
-    Serving,
-    /// It was told to end, by a person or because of a failure.
-    Ending,
+/// Where the answer to "what did the server print last?" goes.
+pub(super) type LogQuestion = oneshot::Sender<Vec<String>>;
+
+/// One server; exists while it is not stopped, or while its last failure is worth telling.
+pub(super) struct Server {
+    /// Its names.
+    pub which: Which,
+    live: watch::Sender<Live>,
 }
 
-/// How a run ended.
-enum End {
-    /// The process has ended.
-    Exited(Exited),
-    /// The process above it has gone without a word.
-    Lost(HelperError),
-    /// It did not end although it was killed.
-    Immortal,
+/// What watchers see.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub snapshot: Snapshot,
+    /// The process above the server, once it runs.
+    session: Option<SessionId>,
+    /// How to reach the task that lives through this run.
+    handle: Option<Handle>,
+    /// When it was stopped last.
+    stopped_at: Instant,
 }
 
-/// A run in progress.
-pub(super) struct Life {
-    hub: Arc<Hub>,
-    server: Arc<Server>,
-    orders: Orders,
-    /// The server's path and route.
-    url: String,
-    /// Where it listens, for the log; empty until it runs.
-    place: String,
-    /// When it was requested.
-    began: Instant,
-    phase: Phase,
-    /// When the stop was requested.
-    stop_began: Option<Instant>,
-    /// Why it ends, if not because somebody wanted it to.
-    failure: Option<Failure>,
-    /// Who waits for the log.
-    questions: Vec<LogQuestion>,
-    /// Who waits for the route of an adopted server.
-    settled: Option<oneshot::Sender<()>>,
+/// What others may ask of the task that lives through a run.
+#[derive(Clone)]
+struct Handle {
+    stop: CancellationToken,
+    log: mpsc::Sender<LogQuestion>,
 }
 
-impl Life {
-    pub fn new(hub: Arc<Hub>, server: Arc<Server>, orders: Orders) -> Self {
-        let url = server.which.url(&hub.settings.base_url);
-        Self {
-            hub,
-            server,
-            orders,
-            url,
-            place: String::new(),
-            began: Instant::now(),
-            phase: Phase::Waiting,
-            stop_began: None,
-            failure: None,
-            questions: Vec::new(),
-            settled: None,
+/// The task's end of a [`Handle`].
+pub(super) struct Orders {
+    /// Cancelled when the server shall stop.
+    pub stop: CancellationToken,
+    /// Questions for the log.
+    pub log: mpsc::Receiver<LogQuestion>,
+}
+
+fn orders() -> (Handle, Orders) {
+    let (sender, receiver) = mpsc::channel(LOG_QUESTIONS_MAX);
+    let stop = CancellationToken::new();
+    (Handle { stop: stop.clone(), log: sender }, Orders { stop, log: receiver })
+}
+
+impl Server {
+    pub fn new(which: Which) -> Arc<Self> {
+        let live =
+            Live { snapshot: Snapshot::stopped(), session: None, handle: None, stopped_at: Instant::now() };
+        Arc::new(Self { which, live: watch::Sender::new(live) })
+    }
+
+    /// Stopped → Starting, or why not. Forgets the last failure.
+    pub fn start(&self) -> Result<Orders, NotBegun> {
+        let mut begun = Err(NotBegun::Running(self.which.to_string()));
+        self.live.send_if_modified(|live| {
+            match &live.snapshot.state {
+                State::Stopped { .. } => {}
+                State::Ready => return false,
+                pending @ (State::Starting | State::Stopping) => {
+                    let action = pending.pending().unwrap_or_default();
+                    begun = Err(NotBegun::Pending(self.which.to_string(), action));
+                    return false;
+                }
+            }
+            let (handle, orders) = orders();
+            begun = Ok(orders);
+            live.handle = Some(handle);
+            live.session = None;
+            live.snapshot = Snapshot {
+                state: State::Starting,
+                started: None,
+                pid: None,
+                progress: vec![Progress::step(0, "Server requested")],
+            };
+            true
+        });
+        begun
+    }
+
+    /// A process runs: remembers which. The state stays.
+    pub fn running(&self, status: &SessionStatus) {
+        self.live.send_modify(|live| {
+            live.session = Some(status.session.clone());
+            live.snapshot.pid = Some(status.pid);
+            live.snapshot.started = Some(started_at(status));
+        });
+    }
+
+    /// Adds an event to the present start.
+    pub fn progress(&self, event: Progress) {
+        self.live.send_modify(|live| live.snapshot.progress.push(event));
+    }
+
+    /// Starting → Ready. False if a stop came in between.
+    pub fn ready(&self, url: &str) -> bool {
+        self.live.send_if_modified(|live| {
+            let starting = live.snapshot.state == State::Starting;
+            if starting {
+                live.snapshot.state = State::Ready;
+                live.snapshot.progress.push(Progress::ready(url));
+            }
+            starting
+        })
+    }
+
+    /// Starting or Ready → Stopping; the task that lives through the run is told. Otherwise nothing,
+    /// and false.
+    pub fn stop(&self) -> bool {
+        self.live.send_if_modified(|live| {
+            let stops = matches!(live.snapshot.state, State::Starting | State::Ready);
+            if stops {
+                live.snapshot.state = State::Stopping;
+                if let Some(handle) = &live.handle {
+                    handle.stop.cancel();
+                }
+            }
+            stops
+        })
+    }
+
+    /// Anything → Stopped.
+    pub fn stopped(&self, failure: Option<Failure>) {
+        self.live.send_modify(|live| {
+            let was_ready = live.snapshot.progress.last().is_some_and(|event| event.ready);
+            match &failure {
+                Some(failure) if !was_ready => {
+                    live.snapshot.progress.push(Progress::failed(&failure.message));
+                }
+                None if !was_ready => live.snapshot.progress.push(Progress::failed("Spawn cancelled")),
+                _ => {}
+            }
+            live.handle = None;
+            live.session = None;
+            live.stopped_at = Instant::now();
+            live.snapshot.pid = None;
+            live.snapshot.started = None;
+            live.snapshot.state = State::Stopped { failure: failure.map(Arc::new) };
+        });
+    }
+
+    /// What is known now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.live.borrow().snapshot.clone()
+    }
+
+    /// The session that runs it.
+    pub fn session(&self) -> Option<SessionId> {
+        self.live.borrow().session.clone()
+    }
+
+    /// Whether it is stopped without a failure, or has been stopped since before `limit`.
+    pub fn is_forgettable(&self, limit: Option<Instant>) -> bool {
+        let live = self.live.borrow();
+        match &live.snapshot.state {
+            State::Stopped { failure } => {
+                failure.is_none() || limit.is_some_and(|limit| live.stopped_at < limit)
+            }
+            _ => false,
         }
     }
 
-    /// Lives through a run from its request. `begun` hears whether the rows could be written.
-    pub async fn start(mut self, request: StartRequest, begun: oneshot::Sender<Result<(), NotBegun>>) {
-        let options = request.user_options.clone();
-        let (rows, token) = match launch::write_rows(&self.hub, &self.server.which, options).await {
-            Ok(rows) => rows,
-            Err(error) => {
-                tracing::error!("Failed to start {}'s server: {error}", self.server.which);
-                self.server.stopped(Some(Failure::database(&error)));
-                // Whoever asked may have gone; nobody else has to know.
-                let _ = begun.send(Err(NotBegun::Database(error)));
+    /// Says so in the log if the server is still in its present pending state after `limit`.
+    pub fn tell_when_slow(self: &Arc<Self>, limit: Duration) {
+        let server = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut live = server.watch();
+            let pending = live.borrow().snapshot.state.clone();
+            let changed = live.wait_for(|live| live.snapshot.state != pending);
+            if tokio::time::timeout(limit, changed).await.is_ok() {
                 return;
             }
-        };
-        let _ = begun.send(Ok(()));
-        self.server.progress(Progress::step(20, "Opening a session"));
-        // A start that has been asked for cannot be taken back: a stop waits for its end.
-        match launch::launch(&self.hub, &request, &rows, &token).await {
-            Ok(session) => self.go_on(session).await,
-            Err(failure) => {
-                self.failure = Some(failure);
-                self.settle(None).await;
-            }
-        }
-    }
-
-    /// Lives on with a session that was found running, its rows written. `settled` hears when it is
-    /// routed, or known to be too young for that.
-    pub async fn adopted(mut self, session: Session, settled: oneshot::Sender<()>) {
-        self.settled = Some(settled);
-        self.go_on(session).await;
-    }
-
-    /// From a running process to its end.
-    async fn go_on(mut self, mut session: Session) {
-        self.place = shown(&session.target(), &self.url);
-        self.server.running(&session.status);
-        self.server.progress(Progress::step(50, "Spawning server..."));
-        if let Err(error) = self.running_rows(&session).await {
-            self.end(&mut session, Some(Failure::database(&error))).await;
-        }
-        let end = self.attend(&mut session).await;
-        self.settle(Some(end)).await;
-    }
-
-    /// Writes that the process runs.
-    async fn running_rows(&self, session: &Session) -> Result<(), String> {
-        if session.found {
-            return Ok(());
-        }
-        let (which, address) = (self.server.which.clone(), launch::address(&session.status, &self.url));
-        let state = launch::state_column(&session.status);
-        let started = started_at(&session.status);
-        with_store(&self.hub, move |hub| {
-            hub.store.server_running(which.user.as_str(), which.server.as_str(), &address, &state, started)
-        })
-        .await
-    }
-
-    /// Stays with the process until it has ended.
-    async fn attend(&mut self, session: &mut Session) -> End {
-        let (target, url) = (session.target(), self.url.clone());
-        let limit = self.hub.settings.spawner.http_timeout;
-        let mut answer = pin!(first_answer(&target, &url, limit));
-        if adopt::is_settled(&self.hub, session) {
-            self.serve(session);
-        }
-        if let Some(settled) = self.settled.take() {
-            // Nobody waits any more if adopting was given up.
-            let _ = settled.send(());
-        }
-        let stop = self.orders.stop.clone();
-        loop {
-            let deadline = self.stop_began.unwrap_or_else(Instant::now) + STOP_LIMIT;
-            tokio::select! {
-                event = session.control.event() => match event {
-                    Ok(Event::Exited(exited)) => return End::Exited(exited),
-                    Ok(Event::Log(lines)) => {
-                        for question in self.questions.drain(..) {
-                            // Whoever asked may have gone.
-                            let _ = question.send(lines.clone());
-                        }
-                    }
-                    Ok(Event::Done) => {}
-                    Err(error) => {
-                        if !self.reconnect(session).await {
-                            return End::Lost(error);
-                        }
-                    }
-                },
-                answer = &mut answer, if matches!(self.phase, Phase::Waiting) => match answer {
-                    Ok(version) => self.answered(session, version.as_deref()),
-                    Err(why) => {
-                        let failure = self.not_ready(&why);
-                        self.end(session, Some(failure)).await;
-                    }
-                },
-                () = stop.cancelled(), if !matches!(self.phase, Phase::Ending) => {
-                    self.end(session, None).await;
+            let (which, seconds) = (&server.which, limit.as_secs());
+            match (pending, server.snapshot().pid) {
+                (State::Starting, None) => {
+                    tracing::warn!("User {which} is slow to start (timeout={seconds})")
                 }
-                Some(question) = self.orders.log.recv() => {
-                    self.questions.push(question);
-                    // A broken connection shows in the next event.
-                    let _ = session.control.log().await;
+                (State::Starting, Some(_)) => {
+                    tracing::warn!("User {which} is slow to become responsive (timeout={seconds})");
                 }
-                () = tokio::time::sleep_until(deadline), if self.stop_began.is_some() => return End::Immortal,
-            }
-        }
-    }
-
-    /// Connects to the session again after its connection broke; repeats what it may have missed.
-    async fn reconnect(&self, session: &mut Session) -> bool {
-        let Some(mut control) = adopt::reconnect(&self.hub, &session.status.session).await else {
-            return false;
-        };
-        if matches!(self.phase, Phase::Ending) {
-            // If this one breaks too, the next event shows it.
-            let _ = control.stop().await;
-        }
-        if !self.questions.is_empty() {
-            let _ = control.log().await;
-        }
-        session.control = control;
-        true
-    }
-
-    /// The first answer came.
-    fn answered(&mut self, session: &Session, version: Option<&str>) {
-        if let Some(warning) = version_warning(version) {
-            tracing::warn!("{warning}");
-        }
-        if !session.found {
-            tracing::info!(
-                "User {} took {:.3} seconds to start",
-                self.server.which,
-                self.began.elapsed().as_secs_f64()
-            );
-        }
-        self.serve(session);
-    }
-
-    /// Adds the route; from here on people get through.
-    fn serve(&mut self, session: &Session) {
-        let target = session.target();
-        let (which, url) = (&self.server.which, &self.url);
-        tracing::info!("Adding user {which} to proxy {url} => {}", shown(&target, ""));
-        self.hub.routes.add(url, target);
-        // If a stop came in between, the order for it is seen next and takes the route away.
-        self.server.ready(url);
-        self.phase = Phase::Serving;
-    }
-
-    fn not_ready(&self, why: &NotReady) -> Failure {
-        match why {
-            NotReady::Timeout => Failure::http_timeout(&self.place, self.hub.settings.spawner.http_timeout),
-            NotReady::WrongPeer => Failure::wrong_peer(&self.place),
-        }
-    }
-
-    /// Takes the route away and asks for the end of the process.
-    async fn end(&mut self, session: &mut Session, failure: Option<Failure>) {
-        self.remove_route().await;
-        self.phase = Phase::Ending;
-        self.stop_began = Some(Instant::now());
-        self.failure = failure;
-        // A broken connection shows in the next event.
-        let _ = session.control.stop().await;
-    }
-
-    /// Takes the route away, if it is there, and keeps what it knows of the last activity.
-    async fn remove_route(&mut self) {
-        let last = self.hub.routes.last_activity(&self.url);
-        if !self.hub.routes.remove(&self.url) {
-            return;
-        }
-        let which = self.server.which.clone();
-        tracing::info!("Removing user {which} from proxy ({})", self.url);
-        if let Some(last) = last {
-            let written = with_store(&self.hub, move |hub| {
-                hub.store.record_activity(&[(which.user.to_string(), which.server.to_string(), last)])
-            });
-            if let Err(error) = written.await {
-                tracing::error!("cannot record the last activity of {}: {error}", self.server.which);
-            }
-        }
-    }
-
-    /// Rows and state of a run that is over.
-    async fn settle(mut self, end: Option<End>) {
-        self.remove_route().await;
-        self.conclude(end);
-        if let Err(error) = clean(&self.hub, &self.server.which).await {
-            tracing::error!("cannot clean the records of {}, trying again later: {error}", self.server.which);
-            self.hub.servers.remember_unclean(self.server.which.clone());
-        }
-        self.server.stopped(self.failure.take());
-        self.hub.servers.forget(&self.server);
-    }
-
-    /// Why it ended, told once in the log.
-    fn conclude(&mut self, end: Option<End>) {
-        let which = &self.server.which;
-        let cancelled = self.orders.stop.is_cancelled();
-        match (end, &self.phase) {
-            (Some(End::Exited(exited)), Phase::Waiting) if !exited.stopped => {
-                self.failure = Some(Failure::exited_early(&exited));
-            }
-            (Some(End::Exited(exited)), Phase::Serving) => {
-                let code = exited.code.or(exited.signal.map(|signal| -signal));
-                let code = code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
-                tracing::warn!("User {which} server stopped, with exit code: {code}");
-                // Status 0 is somebody who chose "Shut Down" in the server's own menu.
-                if !exited.stopped && exited.code != Some(0) {
-                    self.failure = Some(Failure::died(&exited));
-                    return;
+                _ if which.server.is_default() => {
+                    tracing::warn!("User {which}: server is slow to stop (timeout={seconds})");
                 }
+                _ => tracing::warn!("User {which} server is slow to stop (timeout={seconds})"),
             }
-            (Some(End::Exited(exited)), _) => {
-                if let Some(failure) = &mut self.failure {
-                    failure.log = exited.log;
-                } else if let Some(began) = self.stop_began {
-                    tracing::info!(
-                        "User {which} server took {:.3} seconds to stop",
-                        began.elapsed().as_secs_f64()
-                    );
-                }
-            }
-            (Some(End::Lost(error)), _) => self.failure = Some(Failure::lost(&error)),
-            (Some(End::Immortal), _) => {
-                tracing::error!("User {which} server never died although hubd-helper was asked to stop it");
-            }
-            (None, _) => {}
-        }
-        match &self.failure {
-            Some(_) if cancelled => self.failure = None,
-            Some(failure) => failure.tell(which, &self.place, &self.hub.settings.spawner),
-            None => {}
-        }
+        });
+    }
+
+    /// A view that wakes up with every change.
+    pub fn watch(&self) -> watch::Receiver<Live> {
+        self.live.subscribe()
+    }
+
+    /// Asks the task that lives through the run for the server's last lines.
+    pub async fn ask_log(&self) -> Option<Vec<String>> {
+        let log = self.live.borrow().handle.as_ref().map(|handle| handle.log.clone())?;
+        let (question, answer) = oneshot::channel();
+        log.try_send(question).ok()?;
+        answer.await.ok()
     }
 }
 
-/// Cleans the rows of a server that has ended.
-pub(super) async fn clean(hub: &Arc<Hub>, which: &Which) -> Result<(), String> {
-    let which = which.clone();
-    with_store(hub, move |hub| {
-        hub.store.server_stopped(which.user.as_str(), which.server.as_str(), hub.clock.now())
-    })
-    .await
+/// When a session was started.
+pub(super) fn started_at(status: &SessionStatus) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(status.started_at)
+}
+
+impl Snapshot {
+    /// A server that nobody has heard of.
+    pub(super) fn stopped() -> Self {
+        Self { state: State::Stopped { failure: None }, started: None, pid: None, progress: Vec::new() }
+    }
+}
+
+impl Progress {
+    fn event(progress: u8, message: String) -> Self {
+        Self { progress, message, html_message: None, ready: false, failed: false, url: None }
+    }
+
+    /// A step on the way.
+    pub(super) fn step(progress: u8, message: &str) -> Self {
+        Self::event(progress, message.to_owned())
+    }
+
+    /// The last event of a start that succeeded, as JupyterHub words it.
+    pub(crate) fn ready(url: &str) -> Self {
+        let html = url.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+        Self {
+            html_message: Some(format!("Server ready at <a href=\"{html}\">{html}</a>")),
+            ready: true,
+            url: Some(url.to_owned()),
+            ..Self::event(100, format!("Server ready at {url}"))
+        }
+    }
+
+    /// The last event of a start that failed.
+    pub(crate) fn failed(message: &str) -> Self {
+        let message = match message {
+            "Spawn cancelled" => message.to_owned(),
+            message => format!("Spawn failed: {message}"),
+        };
+        Self { failed: true, ..Self::event(100, message) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> Arc<Server> {
+        Server::new(Which {
+            user: "alice".parse().expect("a user"),
+            server: "lab".parse().expect("a server"),
+        })
+    }
+
+    #[test]
+    fn a_server_is_started_once() {
+        let server = server();
+        assert!(server.start().is_ok());
+        assert_eq!(server.start().err(), Some(NotBegun::Pending("alice:lab".into(), "spawn")));
+        assert!(server.ready("/user/alice/lab/"));
+        assert_eq!(server.start().err(), Some(NotBegun::Running("alice:lab".into())));
+        server.stop();
+        assert_eq!(server.start().err(), Some(NotBegun::Pending("alice:lab".into(), "stop")));
+        server.stopped(None);
+        assert!(server.start().is_ok());
+    }
+
+    #[test]
+    fn a_stop_during_a_start_wins_over_ready() {
+        let server = server();
+        let orders = server.start().expect("begun");
+        server.stop();
+        assert!(orders.stop.is_cancelled());
+        assert!(!server.ready("/user/alice/lab/"));
+        assert_eq!(server.snapshot().state, State::Stopping);
+        server.stopped(None);
+        assert_eq!(
+            server.snapshot().progress.last().map(|event| event.message.clone()).as_deref(),
+            Some("Spawn cancelled")
+        );
+    }
+
+    #[test]
+    fn the_ready_event_is_jupyterhubs() {
+        let event = serde_json::to_value(Progress::ready("/user/x/")).expect("JSON");
+        let wanted = serde_json::json!({
+            "progress": 100, "ready": true, "message": "Server ready at /user/x/",
+            "html_message": "Server ready at <a href=\"/user/x/\">/user/x/</a>", "url": "/user/x/",
+        });
+        assert_eq!(event, wanted);
+        let event = serde_json::to_value(Progress::step(0, "Server requested")).expect("JSON");
+        assert_eq!(event, serde_json::json!({"progress": 0, "message": "Server requested"}));
+    }
+
+    #[test]
+    fn a_failure_is_kept_until_the_next_start() {
+        let server = server();
+        let _orders = server.start().expect("begun");
+        server.stopped(Some(Failure::database("disk full")));
+        assert!(!server.is_forgettable(None));
+        assert!(server.is_forgettable(Some(Instant::now() + Duration::from_secs(60))));
+        let failed = server.snapshot().progress.last().cloned().expect("an event");
+        assert!(failed.failed && failed.message.starts_with("Spawn failed: The hub's database"));
+        let _orders = server.start().expect("begun again");
+        assert_eq!(server.snapshot().state, State::Starting);
+    }
 }

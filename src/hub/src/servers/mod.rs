@@ -1,8 +1,8 @@
 //! The life of user servers: requested, started, ready, stopping, gone.
 //!
 //! One value exists per server that is not stopped, or whose last start failed ([`registry`]). Its
-//! state changes in one place ([`state`]), everybody else watches. One task lives through each run
-//! ([`life`]): it gets a process ([`launch`]) or finds one that runs already ([`adopt`]), waits for
+//! state changes in one place ([`life`]), everybody else watches. One task lives through each run
+//! ([`run`]): it gets a process ([`launch`]) or finds one that runs already ([`adopt`]), waits for
 //! its first answer ([`ready`]), and stays with it until it has ended.
 
 mod adopt;
@@ -14,7 +14,7 @@ mod names;
 mod note;
 mod ready;
 mod registry;
-mod state;
+mod run;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -33,8 +33,8 @@ pub use failure::Failure;
 pub use names::url_escape;
 pub use registry::Servers;
 
-use life::Life;
 use names::Which;
+use run::Run;
 
 /// What JupyterHub's models and pages show of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl Hub {
         server.tell_when_slow(self.settings.slow_spawn_timeout);
         let (begun, answer) = oneshot::channel();
         // A task of its own: a browser that goes away must not leave a start half done.
-        tokio::spawn(Life::new(Arc::clone(self), server, orders).start(request, begun));
+        tokio::spawn(Run::new(Arc::clone(self), server, orders).start(request, begun));
         answer.await.unwrap_or_else(|_| Err(NotBegun::Database("the start was interrupted".to_owned())))
     }
 

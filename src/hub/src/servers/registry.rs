@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use hubd_proto::{ServerName, SessionId, UserName};
 
 use super::NotBegun;
+use super::life::{Orders, Server};
 use super::names::Which;
-use super::state::{Orders, Server};
 
 /// How long a failure is worth telling; afterwards the server is as if never started.
 const FAILURE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);

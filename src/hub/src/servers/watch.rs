@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::State;
 use super::launch::with_store;
-use super::life::clean;
+use super::run::clean;
 use crate::Hub;
 
 /// How often the sessions directory is compared with what the hub knows. A session must be seen

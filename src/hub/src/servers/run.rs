@@ -1,0 +1,330 @@
+//! One task lives through one run of a server, from the request or the adoption to the end.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hubd_proto::message::Exited;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::launch::{self, Session, with_store};
+use super::life::{LogQuestion, Orders, Server, started_at};
+use super::names::Which;
+use super::ready::{NotReady, first_answer, shown, version_warning};
+use super::{Failure, NotBegun, Progress, StartRequest, adopt};
+use crate::Hub;
+use crate::helper::{Event, HelperError};
+
+/// The longest wait for the end of a server that was told to stop. The helper kills it long before
+/// (`stop_seconds`); if even that does not help, the hub gives up and says so.
+const STOP_LIMIT: Duration = Duration::from_secs(150);
+
+/// Where a run stands.
+enum Phase {
+    /// The process runs, its first answer is awaited.
+    Waiting,
+    /// It is routed.
+    Serving,
+    /// It was told to end, by a person or because of a failure.
+    Ending,
+}
+
+/// How a run ended.
+enum End {
+    /// The process has ended.
+    Exited(Exited),
+    /// The process above it has gone without a word.
+    Lost(HelperError),
+    /// It did not end although it was killed.
+    Immortal,
+}
+
+/// A run in progress.
+pub(super) struct Run {
+    hub: Arc<Hub>,
+    server: Arc<Server>,
+    orders: Orders,
+    /// The server's path and route.
+    url: String,
+    /// Where it listens, for the log; empty until it runs.
+    place: String,
+    /// When it was requested.
+    began: Instant,
+    phase: Phase,
+    /// When the stop was requested.
+    stop_began: Option<Instant>,
+    /// Why it ends, if not because somebody wanted it to.
+    failure: Option<Failure>,
+    /// Who waits for the log.
+    questions: Vec<LogQuestion>,
+    /// Who waits for the route of an adopted server.
+    settled: Option<oneshot::Sender<()>>,
+}
+
+impl Run {
+    pub fn new(hub: Arc<Hub>, server: Arc<Server>, orders: Orders) -> Self {
+        let url = server.which.url(&hub.settings.base_url);
+        Self {
+            hub,
+            server,
+            orders,
+            url,
+            place: String::new(),
+            began: Instant::now(),
+            phase: Phase::Waiting,
+            stop_began: None,
+            failure: None,
+            questions: Vec::new(),
+            settled: None,
+        }
+    }
+
+    /// Lives through a run from its request. `begun` hears whether the rows could be written.
+    pub async fn start(mut self, request: StartRequest, begun: oneshot::Sender<Result<(), NotBegun>>) {
+        let options = request.user_options.clone();
+        let (rows, token) = match launch::write_rows(&self.hub, &self.server.which, options).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::error!("Failed to start {}'s server: {error}", self.server.which);
+                self.server.stopped(Some(Failure::database(&error)));
+                // Whoever asked may have gone; nobody else has to know.
+                let _ = begun.send(Err(NotBegun::Database(error)));
+                return;
+            }
+        };
+        let _ = begun.send(Ok(()));
+        self.server.progress(Progress::step(20, "Opening a session"));
+        // A start that has been asked for cannot be taken back: a stop waits for its end.
+        match launch::launch(&self.hub, &request, &rows, &token).await {
+            Ok(session) => self.go_on(session).await,
+            Err(failure) => {
+                self.failure = Some(failure);
+                self.settle(None).await;
+            }
+        }
+    }
+
+    /// Lives on with a session that was found running, its rows written. `settled` hears when it is
+    /// routed, or known to be too young for that.
+    pub async fn adopted(mut self, session: Session, settled: oneshot::Sender<()>) {
+        self.settled = Some(settled);
+        self.go_on(session).await;
+    }
+
+    /// From a running process to its end.
+    async fn go_on(mut self, mut session: Session) {
+        self.place = shown(&session.target(), &self.url);
+        self.server.running(&session.status);
+        self.server.progress(Progress::step(50, "Spawning server..."));
+        if let Err(error) = self.running_rows(&session).await {
+            self.end(&mut session, Some(Failure::database(&error))).await;
+        }
+        let end = self.attend(&mut session).await;
+        self.settle(Some(end)).await;
+    }
+
+    /// Writes that the process runs.
+    async fn running_rows(&self, session: &Session) -> Result<(), String> {
+        if session.found {
+            return Ok(());
+        }
+        let (which, address) = (self.server.which.clone(), launch::address(&session.status, &self.url));
+        let state = launch::state_column(&session.status);
+        let started = started_at(&session.status);
+        with_store(&self.hub, move |hub| {
+            hub.store.server_running(which.user.as_str(), which.server.as_str(), &address, &state, started)
+        })
+        .await
+    }
+
+    /// Stays with the process until it has ended.
+    async fn attend(&mut self, session: &mut Session) -> End {
+        let (target, url) = (session.target(), self.url.clone());
+        let limit = self.hub.settings.spawner.http_timeout;
+        let mut answer = pin!(first_answer(&target, &url, limit));
+        if adopt::is_settled(&self.hub, session) {
+            self.serve(session);
+        }
+        if let Some(settled) = self.settled.take() {
+            // Nobody waits any more if adopting was given up.
+            let _ = settled.send(());
+        }
+        let stop = self.orders.stop.clone();
+        loop {
+            let deadline = self.stop_began.unwrap_or_else(Instant::now) + STOP_LIMIT;
+            tokio::select! {
+                event = session.control.event() => match event {
+                    Ok(Event::Exited(exited)) => return End::Exited(exited),
+                    Ok(Event::Log(lines)) => {
+                        for question in self.questions.drain(..) {
+                            // Whoever asked may have gone.
+                            let _ = question.send(lines.clone());
+                        }
+                    }
+                    Ok(Event::Done) => {}
+                    Err(error) => {
+                        if !self.reconnect(session).await {
+                            return End::Lost(error);
+                        }
+                    }
+                },
+                answer = &mut answer, if matches!(self.phase, Phase::Waiting) => match answer {
+                    Ok(version) => self.answered(session, version.as_deref()),
+                    Err(why) => {
+                        let failure = self.not_ready(&why);
+                        self.end(session, Some(failure)).await;
+                    }
+                },
+                () = stop.cancelled(), if !matches!(self.phase, Phase::Ending) => {
+                    self.end(session, None).await;
+                }
+                Some(question) = self.orders.log.recv() => {
+                    self.questions.push(question);
+                    // A broken connection shows in the next event.
+                    let _ = session.control.log().await;
+                }
+                () = tokio::time::sleep_until(deadline), if self.stop_began.is_some() => return End::Immortal,
+            }
+        }
+    }
+
+    /// Connects to the session again after its connection broke; repeats what it may have missed.
+    async fn reconnect(&self, session: &mut Session) -> bool {
+        let Some(mut control) = adopt::reconnect(&self.hub, &session.status.session).await else {
+            return false;
+        };
+        if matches!(self.phase, Phase::Ending) {
+            // If this one breaks too, the next event shows it.
+            let _ = control.stop().await;
+        }
+        if !self.questions.is_empty() {
+            let _ = control.log().await;
+        }
+        session.control = control;
+        true
+    }
+
+    /// The first answer came.
+    fn answered(&mut self, session: &Session, version: Option<&str>) {
+        if let Some(warning) = version_warning(version) {
+            tracing::warn!("{warning}");
+        }
+        if !session.found {
+            tracing::info!(
+                "User {} took {:.3} seconds to start",
+                self.server.which,
+                self.began.elapsed().as_secs_f64()
+            );
+        }
+        self.serve(session);
+    }
+
+    /// Adds the route; from here on people get through.
+    fn serve(&mut self, session: &Session) {
+        let target = session.target();
+        let (which, url) = (&self.server.which, &self.url);
+        tracing::info!("Adding user {which} to proxy {url} => {}", shown(&target, ""));
+        self.hub.routes.add(url, target);
+        // If a stop came in between, the order for it is seen next and takes the route away.
+        self.server.ready(url);
+        self.phase = Phase::Serving;
+    }
+
+    fn not_ready(&self, why: &NotReady) -> Failure {
+        match why {
+            NotReady::Timeout => Failure::http_timeout(&self.place, self.hub.settings.spawner.http_timeout),
+            NotReady::WrongPeer => Failure::wrong_peer(&self.place),
+        }
+    }
+
+    /// Takes the route away and asks for the end of the process.
+    async fn end(&mut self, session: &mut Session, failure: Option<Failure>) {
+        self.remove_route().await;
+        self.phase = Phase::Ending;
+        self.stop_began = Some(Instant::now());
+        self.failure = failure;
+        // A broken connection shows in the next event.
+        let _ = session.control.stop().await;
+    }
+
+    /// Takes the route away, if it is there, and keeps what it knows of the last activity.
+    async fn remove_route(&mut self) {
+        let last = self.hub.routes.last_activity(&self.url);
+        if !self.hub.routes.remove(&self.url) {
+            return;
+        }
+        let which = self.server.which.clone();
+        tracing::info!("Removing user {which} from proxy ({})", self.url);
+        if let Some(last) = last {
+            let written = with_store(&self.hub, move |hub| {
+                hub.store.record_activity(&[(which.user.to_string(), which.server.to_string(), last)])
+            });
+            if let Err(error) = written.await {
+                tracing::error!("cannot record the last activity of {}: {error}", self.server.which);
+            }
+        }
+    }
+
+    /// Rows and state of a run that is over.
+    async fn settle(mut self, end: Option<End>) {
+        self.remove_route().await;
+        self.conclude(end);
+        if let Err(error) = clean(&self.hub, &self.server.which).await {
+            tracing::error!("cannot clean the records of {}, trying again later: {error}", self.server.which);
+            self.hub.servers.remember_unclean(self.server.which.clone());
+        }
+        self.server.stopped(self.failure.take());
+        self.hub.servers.forget(&self.server);
+    }
+
+    /// Why it ended, told once in the log.
+    fn conclude(&mut self, end: Option<End>) {
+        let which = &self.server.which;
+        let cancelled = self.orders.stop.is_cancelled();
+        match (end, &self.phase) {
+            (Some(End::Exited(exited)), Phase::Waiting) if !exited.stopped => {
+                self.failure = Some(Failure::exited_early(&exited));
+            }
+            (Some(End::Exited(exited)), Phase::Serving) => {
+                let code = exited.code.or(exited.signal.map(|signal| -signal));
+                let code = code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+                tracing::warn!("User {which} server stopped, with exit code: {code}");
+                // Status 0 is somebody who chose "Shut Down" in the server's own menu.
+                if !exited.stopped && exited.code != Some(0) {
+                    self.failure = Some(Failure::died(&exited));
+                    return;
+                }
+            }
+            (Some(End::Exited(exited)), _) => {
+                if let Some(failure) = &mut self.failure {
+                    failure.log = exited.log;
+                } else if let Some(began) = self.stop_began {
+                    tracing::info!(
+                        "User {which} server took {:.3} seconds to stop",
+                        began.elapsed().as_secs_f64()
+                    );
+                }
+            }
+            (Some(End::Lost(error)), _) => self.failure = Some(Failure::lost(&error)),
+            (Some(End::Immortal), _) => {
+                tracing::error!("User {which} server never died although hubd-helper was asked to stop it");
+            }
+            (None, _) => {}
+        }
+        match &self.failure {
+            Some(_) if cancelled => self.failure = None,
+            Some(failure) => failure.tell(which, &self.place, &self.hub.settings.spawner),
+            None => {}
+        }
+    }
+}
+
+/// Cleans the rows of a server that has ended.
+pub(super) async fn clean(hub: &Arc<Hub>, which: &Which) -> Result<(), String> {
+    let which = which.clone();
+    with_store(hub, move |hub| {
+        hub.store.server_stopped(which.user.as_str(), which.server.as_str(), hub.clock.now())
+    })
+    .await
+}
