@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use hubd_proto::Secret;
 use hubd_proto::message::RefusalCode;
@@ -143,11 +144,14 @@ pub fn check(policy: &Policy, wanted: &BTreeMap<String, Secret>) -> Result<(), R
 
 /// The whole environment as execve(2) takes it. Later ones win, so what PAM and root say stands against
 /// nothing that the daemon says: [`check`] has seen to it that the names differ.
+/// Kernels get their sockets in `directory`, the server's own, because a path below a home directory may be
+/// longer than the 107 bytes of a Unix socket's address (unix(7)).
 pub fn build(
     account: &Account,
     pam: Variables,
     profile: &Profile,
     wanted: &BTreeMap<String, Secret>,
+    directory: &Path,
 ) -> Vec<CString> {
     let mut all: BTreeMap<Vec<u8>, Zeroizing<Vec<u8>>> = BTreeMap::new();
     let mut set = |name: &[u8], value: &[u8]| all.insert(name.to_vec(), Zeroizing::new(value.to_vec()));
@@ -155,6 +159,7 @@ pub fn build(
         set(name.as_bytes(), secret.expose().as_bytes());
     }
     set(b"PATH", PATH.as_bytes());
+    set(b"JUPYTER_RUNTIME_DIR", directory.join("r").as_os_str().as_bytes());
     for (name, value) in &pam {
         set(name, value);
     }

@@ -352,7 +352,13 @@ impl Opening<'_> {
             home: self.account.home.clone(),
             program: c_string(program.to_string_lossy().into_owned()),
             arguments: words.map(c_string).collect(),
-            environment: environment::build(self.account, from_pam, self.profile, &self.request.environment),
+            environment: environment::build(
+                self.account,
+                from_pam,
+                self.profile,
+                &self.request.environment,
+                &places.directory,
+            ),
             output: plan_output,
         };
         let signals =
