@@ -47,23 +47,7 @@ static ALLOCATOR: unix::WipingAllocator = unix::WipingAllocator;
 /// The command line was wrong.
 const EXIT_USAGE: u8 = 2;
 
-const HELP: &str = "\
-Usage: hubd-helper --listen PATH [--policy FILE]
-       hubd-helper [--policy FILE]          one connection on standard input
-       hubd-helper check [--policy FILE]
-       hubd-helper revoke NAME | --all [--policy FILE]
-
-The root program of hubd: logs people in with PAM and starts their servers.
-
-  --listen PATH  bind the socket PATH and serve each connection with a process
-  --policy FILE  root's policy instead of /etc/jupyterhub/helper.toml
-  check          say whether the policy is good
-  revoke         end the tickets of NAME, or everybody's with --all
-  --help         this text
-  --version      name and version
-
-Exit status: 0 done, 1 failed, 2 wrong command line. See hubd-helper(8), helper.toml(5).
-";
+const HELP: &str = include_str!("usage.txt");
 
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -1,27 +1,15 @@
 //! What this process takes from itself, and what a user's session must not inherit of that.
 
-use caps::{CapSet, Capability, CapsHashSet};
+use caps::{CapSet, CapsHashSet};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
 
 /// What neither this program nor a PAM module needs. The bounding set, which a user's sudo(8) works
 /// within, is left alone.
-const NEVER_NEEDED: [Capability; 13] = [
-    Capability::CAP_BLOCK_SUSPEND,
-    Capability::CAP_BPF,
-    Capability::CAP_CHECKPOINT_RESTORE,
-    Capability::CAP_LINUX_IMMUTABLE,
-    Capability::CAP_MKNOD,
-    Capability::CAP_NET_RAW,
-    Capability::CAP_PERFMON,
-    Capability::CAP_SYSLOG,
-    Capability::CAP_SYS_BOOT,
-    Capability::CAP_SYS_MODULE,
-    Capability::CAP_SYS_RAWIO,
-    Capability::CAP_SYS_TIME,
-    Capability::CAP_WAKE_ALARM,
-];
+const NEVER_NEEDED: &str = "
+    CAP_BLOCK_SUSPEND CAP_BPF CAP_CHECKPOINT_RESTORE CAP_LINUX_IMMUTABLE CAP_MKNOD CAP_NET_RAW
+    CAP_PERFMON CAP_SYSLOG CAP_SYS_BOOT CAP_SYS_MODULE CAP_SYS_RAWIO CAP_SYS_TIME CAP_WAKE_ALARM";
 
 /// Limits that PAM may set for a session and that must not bind the process above it.
 const LIMITS: [Resource; 6] = [
@@ -39,7 +27,7 @@ pub fn restrict_this_process() -> Result<(), String> {
     umask(Mode::from_bits_truncate(0o077));
     for set in [CapSet::Effective, CapSet::Permitted] {
         let mut kept: CapsHashSet = caps::read(None, set).map_err(|error| error.to_string())?;
-        kept.retain(|capability| !NEVER_NEEDED.contains(capability));
+        kept.retain(|capability| !NEVER_NEEDED.contains(&capability.to_string()));
         caps::set(None, set, &kept).map_err(|error| format!("giving capabilities up: {error}"))?;
     }
     Ok(())

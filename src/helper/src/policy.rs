@@ -15,61 +15,15 @@ pub const POLICY_PATH: &str = "/etc/jupyterhub/helper.toml";
 /// Longest policy file, in bytes; the shipped one with all comments has 8 KiB.
 const POLICY_BYTES_MAX: u64 = 256 * 1024;
 /// Groups whose members could become root: a stolen ticket must not be enough for them.
-const FRESH_PASSWORD_GROUPS: [&str; 15] = [
-    "root",
-    "wheel",
-    "sudo",
-    "admin",
-    "adm",
-    "docker",
-    "podman",
-    "lxd",
-    "incus",
-    "incus-admin",
-    "libvirt",
-    "disk",
-    "shadow",
-    "kvm",
-    "systemd-journal",
-];
+const FRESH_PASSWORD_GROUPS: &str =
+    "root wheel sudo admin adm docker podman lxd incus incus-admin libvirt disk shadow kvm systemd-journal";
 
-/// Why a policy was refused.
+/// Why a policy was refused: what is wrong where, and the cure.
 #[derive(Debug, thiserror::Error)]
-pub enum PolicyError {
-    /// The file could not be read.
-    #[error("{path}: {source}")]
-    Read {
-        /// The policy file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Somebody else than root could change what root does.
-    #[error("{path}: {what}; run: chown root:root {path} && chmod go-w {path}")]
-    Unsafe {
-        /// The policy file.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// Not TOML, an unknown key, or a value of the wrong type. toml's text has line and column.
-    #[error("{path}: {message}\nhelper.toml(5) lists every key; `hubd-helper check` tries a file")]
-    Malformed {
-        /// The policy file.
-        path: PathBuf,
-        /// The line, what is wrong there and what is expected.
-        message: String,
-    },
-    /// A value that makes no sense.
-    #[error("{path}: {key}: {what}")]
-    Value {
-        /// The policy file.
-        path: PathBuf,
-        /// The key.
-        key: String,
-        /// What is wrong and what is expected.
-        what: String,
-    },
+#[error("{path}: {what}")]
+pub struct PolicyError {
+    path: PathBuf,
+    what: String,
 }
 
 /// Everything that root decides. The fields are the keys of helper.toml(5), which explains them.
@@ -127,7 +81,7 @@ impl Default for Policy {
             username_pattern: Pattern::default(),
             denied_users: Vec::new(),
             denied_groups: Vec::new(),
-            fresh_password_groups: FRESH_PASSWORD_GROUPS.map(String::from).into(),
+            fresh_password_groups: FRESH_PASSWORD_GROUPS.split(' ').map(String::from).collect(),
             standing_groups: Vec::new(),
             pam_service: "hubd".into(),
             runtime_dir: "/run/hubd".into(),
@@ -184,31 +138,30 @@ impl Policy {
     /// Names the file, the line or key, and the cure.
     pub fn load(named: Option<&Path>, root: bool) -> Result<Self, PolicyError> {
         let path = named.unwrap_or(Path::new(POLICY_PATH)).to_owned();
+        let error = |what: String| PolicyError { path: path.clone(), what };
         let mut file = match File::open(&path) {
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self::default());
             }
-            Err(source) => return Err(PolicyError::Read { path, source }),
-            Ok(file) => file,
+            opened => opened.map_err(|failed| error(failed.to_string()))?,
         };
+        let found = file.metadata().map_err(|failed| error(failed.to_string()))?;
+        if root && (found.uid() != 0 || found.mode() & 0o022 != 0) {
+            let place = path.display();
+            return Err(error(format!(
+                "it must belong to root and be writable by root alone; run: chown root:root {place} && chmod go-w {place}"
+            )));
+        }
         let mut text = String::new();
-        let found = file
-            .metadata()
-            .and_then(|found| file.by_ref().take(POLICY_BYTES_MAX).read_to_string(&mut text).map(|_| found));
-        let found = match found {
-            Err(source) => return Err(PolicyError::Read { path, source }),
-            Ok(found) => found,
-        };
-        if root && found.uid() != 0 {
-            return Err(PolicyError::Unsafe { path, what: "not owned by root" });
-        }
-        if root && found.mode() & 0o022 != 0 {
-            return Err(PolicyError::Unsafe { path, what: "others than root may write it" });
-        }
-        let mut policy: Self = toml::from_str(&text)
-            .map_err(|error| PolicyError::Malformed { path: path.clone(), message: error.to_string() })?;
+        file.by_ref()
+            .take(POLICY_BYTES_MAX)
+            .read_to_string(&mut text)
+            .map_err(|failed| error(failed.to_string()))?;
+        let mut policy: Self = toml::from_str(&text).map_err(|wrong| {
+            error(format!("{wrong}\nhelper.toml(5) lists every key; `hubd-helper check` tries a file"))
+        })?;
         policy.profile.entry("default".to_owned()).or_default();
-        policy.check().map_err(|(key, what)| PolicyError::Value { path, key, what })?;
+        policy.check().map_err(|(key, what)| error(format!("{key}: {what}")))?;
         Ok(policy)
     }
 
