@@ -116,6 +116,8 @@ fn steps(
             unistd::setresuid(plan.uid, plan.uid, plan.uid)?;
             now = Step::Regain;
             prove_no_way_back(plan)?;
+            // The change of uid resets it by fs.suid_dumpable; until exec this is the helper's memory.
+            prctl::set_dumpable(false)?;
         }
         now = Step::ParentDeath;
         // After setresuid, which clears it. The check after it catches a parent that is gone already.

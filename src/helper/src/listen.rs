@@ -84,5 +84,7 @@ fn serve(setup: &Setup, stream: UnixStream, policy: Option<&Path>) -> io::Result
     if let Some(policy) = policy {
         command.arg("--policy").arg(policy);
     }
+    // Nothing of the surroundings in which root started the listener reaches PAM modules.
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command.stdin(Stdio::from(OwnedFd::from(stream))).stdout(Stdio::null()).process_group(0).spawn()
 }

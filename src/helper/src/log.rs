@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hubd_proto::SessionId;
@@ -16,6 +16,8 @@ use crate::setup::{Setup, own_directory};
 
 /// Longest time that the journal may keep a session waiting.
 const JOURNAL_TIME_MAX: Duration = Duration::from_secs(1);
+/// Most log files of one uid, where there is no journal.
+const FILES_PER_USER_MAX: usize = 40;
 /// Longest line that is kept together until its end comes, in bytes.
 const PARTIAL_BYTES_MAX: usize = 8 * 1024;
 
@@ -112,10 +114,26 @@ fn journal(status: &SessionStatus) -> io::Result<Sink> {
 
 fn file(setup: &Setup, session: &SessionId) -> io::Result<Sink> {
     own_directory(&setup.places.log, 0o750, None)?;
+    make_room(&setup.places.log, session)?;
     let path = setup.places.log.join(format!("{session}.log"));
     let file = log_file(&path)?;
     let bytes = file.metadata()?.len();
     Ok(Sink::File { file, path, bytes, bytes_max: setup.policy.log_bytes })
+}
+
+/// Names of servers come from the daemon, so their number is bounded here: the oldest files of this uid go.
+fn make_room(directory: &Path, session: &SessionId) -> io::Result<()> {
+    let of_uid = session.as_str().split_inclusive('-').next().unwrap_or_default();
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(of_uid) {
+            files.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    files.sort();
+    let surplus = files.len().saturating_sub(FILES_PER_USER_MAX);
+    files.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
 }
 
 fn log_file(path: &PathBuf) -> io::Result<File> {

@@ -102,12 +102,10 @@ fn run(arguments: Arguments) -> Result<(), String> {
             println!("{}: good", named.unwrap_or(Path::new(policy::POLICY_PATH)).display());
             return Ok(());
         }
-        Command::Listen(path) => {
-            let path = std::path::absolute(path).map_err(|error| error.to_string())?;
-            path.parent().map(Path::to_owned)
-        }
+        Command::Listen(path) => path.parent().map(Path::to_owned),
         _ => arguments.runtime,
     };
+    nix::unistd::chdir("/").map_err(|error| error.to_string())?;
     let setup = Setup::new(policy, runtime)?;
     match arguments.command {
         Command::Listen(path) => listen(&setup, &path, named),
@@ -169,9 +167,15 @@ fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--version" => {
                 arguments.command = Command::Print(concat!("hubd-helper ", env!("CARGO_PKG_VERSION"), "\n"))
             }
-            "--policy" => arguments.policy = Some(value("--policy")?.into()),
+            "--policy" => {
+                let path = value("--policy")?;
+                arguments.policy = Some(std::path::absolute(path).map_err(|error| error.to_string())?);
+            }
             "--runtime-dir" => arguments.runtime = Some(value("--runtime-dir")?.into()),
-            "--listen" => arguments.command = Command::Listen(value("--listen")?.into()),
+            "--listen" => {
+                let path = std::path::absolute(value("--listen")?).map_err(|error| error.to_string())?;
+                arguments.command = Command::Listen(path);
+            }
             "check" => arguments.command = Command::Check,
             "revoke" => {
                 let name = value("revoke")?;
@@ -195,7 +199,7 @@ mod tests {
     fn the_command_line_is_read() {
         let listen = parsed("--listen /run/x/helper.sock --policy p.toml").expect("good");
         assert_eq!(listen.command, Command::Listen("/run/x/helper.sock".into()));
-        assert_eq!(listen.policy, Some("p.toml".into()));
+        assert_eq!(listen.policy, std::path::absolute("p.toml").ok());
         assert_eq!(parsed("revoke --all").map(|a| a.command), Ok(Command::Revoke(None)));
         assert_eq!(parsed("revoke bob").map(|a| a.command), Ok(Command::Revoke(Some("bob".into()))));
         assert_eq!(parsed("").map(|a| a.command), Ok(Command::Serve));
