@@ -70,6 +70,7 @@ fn samples() -> Vec<(&'static str, &'static str, Value)> {
             context! { allow_named_servers => true, spawners => named(), ..home("running", true) },
         ),
         ("token", "token.html", tokens()),
+        ("oauth", "oauth.html", oauth()),
         ("admin", "admin.html", admin()),
         ("spawn_pending", "spawn_pending.html", progress()),
         ("stop_pending", "stop_pending.html", context! {}),
@@ -154,6 +155,16 @@ fn tokens() -> Value {
         oauth_clients => [
             context! { token_id => "jupyterhub-user-alice", description => "Server at /user/alice/", created => "2026-11-21T20:00:00Z" },
         ],
+    }
+}
+
+/// An application that asks for access.
+fn oauth() -> Value {
+    let scope = |text: &str, filter: Option<&str>| context! { description => text, filter => filter };
+    context! {
+        oauth_client => context! { description => "Dashboards", redirect_uri => "/services/dashboards/oauth_callback" },
+        scope_descriptions => [scope("Read your name and the names of your groups", None), scope("Start and stop servers", Some("user:alice"))],
+        allowed_scopes => ["servers!user=alice"],
     }
 }
 

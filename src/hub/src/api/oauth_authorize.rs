@@ -21,6 +21,7 @@ use crate::auth::scopes::{
     Access, Owner, Target, access, access_scope, client_of, expand, find, intersect, known, resolve_requested,
 };
 use crate::error::HttpError;
+use crate::pages::headers::allow_form_target;
 use crate::pages::visit::add_cookies;
 use crate::pages::{PageError, Visit, urls};
 
@@ -87,7 +88,9 @@ pub async fn ask(State(hub): State<Arc<Hub>>, parts: Parts) -> Result<Response, 
         allowed_scopes => Serde(&authorization.grant.granted),
         only_identify => authorization.grant.granted == authorization.grant.required,
     };
-    Ok(visit.page(StatusCode::OK, "oauth.html", page))
+    let mut response = visit.page(StatusCode::OK, "oauth.html", page);
+    allow_form_target(response.headers_mut(), &client.redirect_uri);
+    Ok(response)
 }
 
 /// `POST /oauth2/authorize`: the person said yes to the scopes of the form.

@@ -45,6 +45,20 @@ pub fn page_policy(nonce: &Nonce, static_files: &str) -> String {
     )
 }
 
+/// Lets a page's form end, by redirects, at an application of another origin. Browsers hold `form-action`
+/// against each redirect. `url` is the application's; one that is only a path needs nothing.
+pub fn allow_form_target(headers: &mut HeaderMap, url: &str) {
+    const OWN: &str = "form-action 'self'";
+    let Some((scheme @ ("https" | "http"), rest)) = url.split_once("://") else { return };
+    let origin = format!("{scheme}://{}", rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let policy = headers.get(header::CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok());
+    let wider =
+        policy.filter(|_| is_source(&origin)).map(|policy| policy.replace(OWN, &format!("{OWN} {origin}")));
+    if let Some(Ok(policy)) = wider.map(|policy| HeaderValue::from_str(&policy)) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+}
+
 /// Whether a text can stand in a policy as host and path. The host is what the browser sent.
 fn is_source(text: &str) -> bool {
     !text.starts_with('/')
@@ -86,6 +100,25 @@ mod tests {
         add_common(&mut headers, false);
         assert!(!headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
         assert_eq!(headers[header::CONTENT_SECURITY_POLICY], NOTHING_POLICY);
+    }
+
+    #[test]
+    fn a_form_may_end_at_the_application_it_is_about() {
+        let policy_for = |url: &str| {
+            let mut headers = HeaderMap::new();
+            let policy = page_policy(&Nonce("abc".to_owned()), "");
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_str(&policy).unwrap());
+            allow_form_target(&mut headers, url);
+            headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned()
+        };
+        assert!(
+            policy_for("https://app.example:1/cb?x").contains("form-action 'self' https://app.example:1;")
+        );
+        for own in
+            ["/user/alice/oauth_callback", "https://a b/", "https://x;script-src *", "://", "javascript://x"]
+        {
+            assert!(policy_for(own).contains("form-action 'self';"), "{own}");
+        }
     }
 
     #[test]

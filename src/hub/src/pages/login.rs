@@ -11,6 +11,7 @@ use minijinja::value::{Serde, Value};
 use super::access_log::Asker;
 use super::errors::PageError;
 use super::form::Form;
+use super::headers::allow_form_target;
 use super::urls;
 use super::visit::{Visit, add_cookies};
 use crate::auth::Browser;
@@ -79,7 +80,20 @@ fn login_page(visit: &Visit, status: StatusCode, shown: &Shown) -> Response {
         authenticator_login_url => form_action(visit),
         authenticator => context! { request_otp => false },
     };
-    visit.page(status, "login.html", extra)
+    let mut response = visit.page(status, "login.html", extra);
+    // A login that began at an application of another origin ends there.
+    if let Some(url) = application(&visit.argument("next").unwrap_or_default()) {
+        allow_form_target(response.headers_mut(), &url);
+    }
+    response
+}
+
+/// The `redirect_uri` of an OAuth request that `next` leads to.
+fn application(next: &str) -> Option<String> {
+    let (path, query) = next.split_once('?')?;
+    let pairs = urls::pairs(query);
+    let uri = pairs.into_iter().find(|(name, _)| name == "redirect_uri").map(|(_, value)| value);
+    uri.filter(|_| path.ends_with("/api/oauth2/authorize"))
 }
 
 /// The next question of the conversation.
@@ -194,6 +208,13 @@ fn shown_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_login_that_began_at_an_application_knows_where_it_ends() {
+        let next = "/hub/api/oauth2/authorize?client_id=x&redirect_uri=https%3A%2F%2Fapp.example%2Fcb";
+        assert_eq!(application(next).as_deref(), Some("https://app.example/cb"));
+        assert_eq!(application("/hub/home?redirect_uri=https%3A%2F%2Fapp.example%2Fcb"), None);
+    }
 
     #[test]
     fn long_names_are_not_shown_in_full() {
