@@ -1,7 +1,7 @@
 //! The client of the root helper: each function is one request of `hubd_proto::message`.
 //!
-//! One connection is one helper process, so nothing is pooled: [`login`] holds a PAM conversation,
-//! [`session`] a server from its start to its end. [`connection`] carries the frames.
+//! One connection is one helper process, so nothing is pooled: `login.rs` holds a PAM conversation,
+//! `session.rs` a server from its start to its end. `connection.rs` carries the frames.
 
 mod connection;
 mod error;

@@ -4,7 +4,7 @@
 //! login the connection with its PAM handle is kept for a while under the browser's session id, so
 //! the first start opens its session from the very handle that saw the password.
 //!
-//! [`waiting`] keeps both, within limits; [`refusal`] holds what people are told.
+//! `waiting.rs` keeps both, within limits; `refusal.rs` holds what people are told.
 
 mod refusal;
 #[cfg(test)]
@@ -93,7 +93,7 @@ impl Hub {
                 }
             }
             AuthenticatorKind::Pam => {
-                let Some(slot) = self.logins.slot(source) else {
+                let Some(slot) = self.logins.slot(source).await else {
                     return self.refused(name.as_str(), LoginRefused::too_many());
                 };
                 let attempt = Attempt { user: name, source, _slot: slot };

@@ -102,6 +102,19 @@ async fn a_second_question_waits_for_the_person_and_is_answered_once() {
 }
 
 #[tokio::test]
+async fn questions_that_nobody_answers_give_way_to_new_logins() {
+    let test = TestHub::new().await;
+    test.helper.script(|script| script.second_question = true);
+    let first = pending(begin(&test.hub, "alice", PASSWORD).await);
+    // As many as there are places for conversations.
+    for _ in 0..128 {
+        pending(begin(&test.hub, "mallory", PASSWORD).await);
+    }
+    let late = refused(test.hub.login_answer(&first.id, CODE.to_owned().into()).await);
+    assert_eq!(late.code, "login-expired");
+}
+
+#[tokio::test]
 async fn the_hubs_lists_decide_after_the_password() {
     let test = TestHub::with(|settings| {
         let lists = &mut settings.authenticator;

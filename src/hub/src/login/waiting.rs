@@ -6,27 +6,45 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hubd_proto::UserName;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::Attempt;
 use crate::helper::{Conversation, HeldLogin};
 
-/// Most logins in progress; each is a process of the helper.
+/// Most logins that wait for their turn or are in progress.
 const ATTEMPTS_MAX: usize = 1000;
-/// Most logins in progress from one address: a classroom behind one address fits, one person cannot take all places.
-const ATTEMPTS_PER_SOURCE_MAX: usize = 100;
+/// Most of them from one address: hundreds may sit behind one, but not all places are for them.
+const ATTEMPTS_PER_SOURCE_MAX: usize = 500;
+/// Most logins in progress; each is a process of the helper. With [`HELD_MAX`] they take the 256
+/// places that `hubd-helper.socket` leaves beside running servers (`MaxConnections=`).
+const CONVERSATIONS_MAX: usize = 128;
+/// The longest wait for one's turn: a login takes a tenth of a second, unless PAM modules hang.
+const TURN_LIMIT: Duration = Duration::from_secs(20);
 /// How long a conversation waits for the person, as the helper's `conversation_seconds`.
 const CONVERSATION_LIMIT: Duration = Duration::from_secs(180);
 /// How long a PAM handle is held after the login, as the helper's `login_hold_seconds`.
 const HOLD_LIMIT: Duration = Duration::from_secs(300);
 /// Most PAM handles held; each is a process of the helper. Who finds none held starts by ticket.
-const HELD_MAX: usize = 1000;
+const HELD_MAX: usize = 128;
 
 /// Conversations in progress and PAM handles still held. Both are bounded in number and time.
-#[derive(Default)]
 pub struct Logins {
     attempts: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    conversations: Arc<Semaphore>,
     suspended: Mutex<HashMap<String, (Instant, Suspended)>>,
     held: Mutex<HashMap<String, Held>>,
+}
+
+impl Default for Logins {
+    fn default() -> Self {
+        Self {
+            attempts: Arc::default(),
+            conversations: Arc::new(Semaphore::new(CONVERSATIONS_MAX)),
+            suspended: Mutex::default(),
+            held: Mutex::default(),
+        }
+    }
 }
 
 /// A conversation that waits for the person.
@@ -43,11 +61,17 @@ struct Held {
 
 /// A place among the logins in progress, given back when dropped.
 pub(super) struct Slot {
+    _place: Place,
+    _turn: OwnedSemaphorePermit,
+}
+
+/// A place among those who wait or are in progress, given back when dropped.
+struct Place {
     attempts: Arc<Mutex<HashMap<IpAddr, usize>>>,
     source: IpAddr,
 }
 
-impl Drop for Slot {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut attempts = lock(&self.attempts);
         if let Some(count) = attempts.get_mut(&self.source) {
@@ -60,20 +84,43 @@ impl Drop for Slot {
 }
 
 impl Logins {
-    /// A place for one more login from `source`, or nothing when there are too many.
-    pub(super) fn slot(&self, source: IpAddr) -> Option<Slot> {
+    /// A place for one more login from `source`, after waiting for its turn; nothing when there are
+    /// too many.
+    pub(super) async fn slot(&self, source: IpAddr) -> Option<Slot> {
+        let place = self.place(source)?;
+        if self.conversations.available_permits() == 0 {
+            self.make_room();
+        }
+        let turn = timeout(TURN_LIMIT, Arc::clone(&self.conversations).acquire_owned()).await.ok()?.ok()?;
+        Some(Slot { _place: place, _turn: turn })
+    }
+
+    fn place(&self, source: IpAddr) -> Option<Place> {
         let source = network(source);
         let mut attempts = lock(&self.attempts);
         let all: usize = attempts.values().sum();
-        let here = attempts.entry(source).or_insert(0);
-        if all >= ATTEMPTS_MAX || *here >= ATTEMPTS_PER_SOURCE_MAX {
-            if *here == 0 {
-                attempts.remove(&source);
-            }
+        let here = attempts.get(&source).copied().unwrap_or_default();
+        if all >= ATTEMPTS_MAX || here >= ATTEMPTS_PER_SOURCE_MAX {
             return None;
         }
-        *here += 1;
-        Some(Slot { attempts: Arc::clone(&self.attempts), source })
+        attempts.insert(source, here + 1);
+        Some(Place { attempts: Arc::clone(&self.attempts), source })
+    }
+
+    /// Gives up the oldest conversation of the address that has most of them waiting: a login that can
+    /// go on now is worth more than a question that nobody may ever answer.
+    fn make_room(&self) {
+        let mut suspended = lock(&self.suspended);
+        let mut sources: HashMap<IpAddr, usize> = HashMap::new();
+        for (_, waiting) in suspended.values() {
+            *sources.entry(network(waiting.attempt.source)).or_default() += 1;
+        }
+        let Some(most) = sources.into_iter().max_by_key(|(_, count)| *count).map(|(source, _)| source) else {
+            return;
+        };
+        let of_most = suspended.iter().filter(|(_, (_, waiting))| network(waiting.attempt.source) == most);
+        let oldest = of_most.min_by_key(|(_, (until, _))| *until).map(|(id, _)| id.clone());
+        oldest.and_then(|id| suspended.remove(&id));
     }
 
     /// Keeps a conversation until its answer comes. Their number is bounded by that of slots.
@@ -147,22 +194,36 @@ mod tests {
         let one: IpAddr = "2001:db8::1".parse().expect("an address");
         let neighbour: IpAddr = "2001:db8::2".parse().expect("an address");
         let other: IpAddr = "192.0.2.1".parse().expect("an address");
-        let mut slots: Vec<_> = (0..ATTEMPTS_PER_SOURCE_MAX).map(|_| logins.slot(one)).collect();
-        assert!(slots.iter().all(Option::is_some));
-        assert!(logins.slot(neighbour).is_none());
-        assert!(logins.slot(other).is_some());
-        slots.pop();
-        assert!(logins.slot(neighbour).is_some());
+        let mut places: Vec<_> = (0..ATTEMPTS_PER_SOURCE_MAX).map(|_| logins.place(one)).collect();
+        assert!(places.iter().all(Option::is_some));
+        assert!(logins.place(neighbour).is_none());
+        assert!(logins.place(other).is_some());
+        places.pop();
+        assert!(logins.place(neighbour).is_some());
     }
 
     #[test]
     fn all_sources_together_have_a_limit() {
         let logins = Logins::default();
         let source = |n: usize| IpAddr::from([10, 0, (n / 256) as u8, (n % 256) as u8]);
-        let slots: Vec<_> = (0..ATTEMPTS_MAX).map(|n| logins.slot(source(n))).collect();
-        assert!(slots.iter().all(Option::is_some));
-        assert!(logins.slot(source(ATTEMPTS_MAX)).is_none());
-        drop(slots);
+        let places: Vec<_> = (0..ATTEMPTS_MAX).map(|n| logins.place(source(n))).collect();
+        assert!(places.iter().all(Option::is_some));
+        assert!(logins.place(source(ATTEMPTS_MAX)).is_none());
+        drop(places);
         assert!(lock(&logins.attempts).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_all_places_taken_waits_for_a_turn_but_not_for_ever() {
+        let logins = Logins::default();
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let mut slots = Vec::new();
+        for _ in 0..CONVERSATIONS_MAX {
+            slots.push(logins.slot(here).await.expect("a slot"));
+        }
+        assert!(logins.slot(here).await.is_none());
+        let waiting = logins.slot(here);
+        slots.pop();
+        assert!(waiting.await.is_some());
     }
 }

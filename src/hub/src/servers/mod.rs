@@ -1,9 +1,9 @@
 //! The life of user servers: requested, started, ready, stopping, gone.
 //!
-//! One value exists per server that is not stopped, or whose last start failed ([`registry`]). Its
-//! state changes in one place ([`life`]), everybody else watches. One task lives through each run
-//! ([`run`]): it gets a process ([`launch`]) or finds one that runs already ([`adopt`]), waits for
-//! its first answer ([`ready`]), and stays with it until it has ended.
+//! One value exists per server that is not stopped, or whose last start failed (`registry.rs`). Its
+//! state changes in one place (`life.rs`), everybody else watches. One task lives through each run
+//! (`run.rs`): it gets a process (`launch.rs`) or finds one that runs already (`adopt.rs`), waits for
+//! its first answer (`ready.rs`), and stays with it until it has ended.
 
 mod adopt;
 mod environment;

@@ -17,8 +17,8 @@ use crate::Hub;
 use crate::helper::{Event, HelperError};
 
 /// The longest wait for the end of a server that was told to stop. The helper kills it long before
-/// (`stop_seconds`); if even that does not help, the hub gives up and says so.
-const STOP_LIMIT: Duration = Duration::from_secs(150);
+/// (`stop_seconds`, 30 unless root says otherwise); if even that does not help, the hub gives up.
+const STOP_LIMIT: Duration = Duration::from_secs(600);
 
 /// Where a run stands.
 enum Phase {
