@@ -102,3 +102,50 @@ impl Read for Hurried<'_> {
         self.stream.read(buffer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a daemon may send: pieces of real messages and of nonsense, in any order.
+    fn pieces() -> impl Strategy<Value = Vec<u8>> {
+        let real: &[&[u8]] = &[
+            b"hub\x01\0\0\0\x08\"status\"",
+            b"hub\x01\0\0\0\x06\"stop\"",
+            br#"{"answer":{"text":""#,
+            br#"{"authenticate":{"user":"alice","source":null}}"#,
+            br#"{"start":{"user":"a","ticket":null,"server":"","profile":null,"listen":"unix","#,
+            br#""arguments":[],"environment":{},"note":""}}"#,
+            b"\\ud800",
+            b"\\u0000",
+            b"[[[[[[[[[[[[[[[[",
+        ];
+        let piece = prop_oneof![
+            prop::sample::select(real).prop_map(<[u8]>::to_vec),
+            prop::collection::vec(any::<u8>(), 0..40),
+        ];
+        prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_message_a_violation_or_the_end(bytes in pieces()) {
+            let (mut daemon, helper) = UnixStream::pair().expect("a pair");
+            daemon.write_all(&bytes).expect("fits into the buffer");
+            drop(daemon);
+            let mut channel = Channel::new(helper).expect("a channel");
+            while channel.receive(MESSAGE_TIME_MAX).is_ok() {}
+        }
+
+        #[test]
+        fn any_body_is_a_request_or_malformed(mut body in pieces()) {
+            let _ = frame::decode_request(&body);
+            body.insert(0, b'{');
+            let _ = frame::decode_request(&body);
+        }
+    }
+}
