@@ -12,14 +12,15 @@ use hubd_tests::helper_process::{HelperProcess, TestUser, start_of, wait_for};
 /// What is compared, as a script that both sessions run in the home directory.
 const ASK: &str = "env -0 > ENV; { id; umask; ulimit -Sa; ulimit -Ha; cat /proc/self/loginuid; echo; pwd -P; \
     grep -E 'Cap|NoNewPrivs|Seccomp:|Groups|SigBlk|CoreDumping' /proc/self/status; } > TOLD 2>&1";
-/// Variables of ssh itself and of the shell that runs the script.
-const OF_SSH: [&str; 6] = ["_", "SHLVL", "PWD", "SSH_CLIENT", "SSH_CONNECTION", "MOTD_SHOWN"];
+/// Variables of ssh itself, of the shell that runs the script, and the one that the helper adds.
+const DIFFERENT: [&str; 7] =
+    ["JUPYTER_RUNTIME_DIR", "_", "SHLVL", "PWD", "SSH_CLIENT", "SSH_CONNECTION", "MOTD_SHOWN"];
 
 fn variables(path: &Path) -> Result<BTreeMap<String, String>> {
     let text = fs::read_to_string(path)?;
     let pairs = text.split('\0').filter_map(|pair| pair.split_once('='));
     // The number of the session is its own.
-    let compared = |name: &str| !OF_SSH.contains(&name) && name != "XDG_SESSION_ID";
+    let compared = |name: &str| !DIFFERENT.contains(&name) && name != "XDG_SESSION_ID";
     Ok(pairs
         .filter(|(name, _)| compared(name))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
