@@ -36,6 +36,8 @@ pub struct Setup {
     pub profiles: String,
     /// Whether the public port speaks plain HTTP.
     pub plain: bool,
+    /// Whether the helper runs without root, as the daemon's own user: no PAM, no change of uid.
+    pub trial: bool,
 }
 
 /// Helper and daemon, running. Everything goes when the value is dropped.
@@ -44,6 +46,7 @@ pub struct Installation {
     run_base: PathBuf,
     pam_service: PathBuf,
     plain: bool,
+    trial: bool,
     /// The public port.
     pub port: u16,
     /// The inner port.
@@ -63,6 +66,7 @@ impl Installation {
             run_base: Path::new("/run").join(&mark),
             pam_service: Path::new("/etc/pam.d").join(&mark),
             plain: setup.plain,
+            trial: setup.trial,
             port: free_port(),
             inner_port: free_port(),
             helper: None,
@@ -141,12 +145,18 @@ impl Installation {
     /// The command that runs the daemon as a service manager does: as its own user, without a
     /// capability and without a way to get one.
     pub fn hubd_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.as_daemon(&self.path("bin/hubd"));
+        command.args(arguments);
+        command
+    }
+
+    /// The command that runs `program` as the daemon's user, without a capability.
+    pub fn as_daemon(&self, program: &Path) -> Command {
         let mut command = Command::new("setpriv");
         command
             .args(["--reuid", DAEMON_USER, "--regid", DAEMON_USER, "--clear-groups", "--no-new-privs"])
             .args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--"])
-            .arg(self.path("bin/hubd"))
-            .args(arguments)
+            .arg(program)
             .current_dir(self.path("srv"))
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -240,6 +250,9 @@ impl Installation {
             fs::copy(program, self.path("bin").join(name)).unwrap();
         }
         give_to_daemon(&self.path("srv"), 0o700);
+        if self.trial {
+            give_to_daemon(&self.runtime(), 0o711);
+        }
     }
 
     fn write_files(&self, setup: &Setup, pam_service: &str) {
@@ -254,6 +267,8 @@ impl Installation {
             setup.policy,
             setup.profiles
         );
+        // Without root the helper works beside its socket.
+        let policy = if setup.trial { setup.profiles.clone() } else { policy };
         fs::write(self.policy(), policy).unwrap();
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         fs::write(self.path("cert.pem"), made.cert.pem()).unwrap();
@@ -267,8 +282,10 @@ impl Installation {
                 self.path("key.pem").display()
             )
         };
+        let classes = "authenticator_class = \"dummy\"\nspawner_class = \"simple\"\n";
+        let classes = if setup.trial { classes } else { "" };
         let configuration = format!(
-            "[JupyterHub]\nbind_url = \"{}\"\nhub_port = {}\nhelper_socket = \"{}\"\n{tls}{}\n{}\n",
+            "[JupyterHub]\n{classes}bind_url = \"{}\"\nhub_port = {}\nhelper_socket = \"{}\"\n{tls}{}\n{}\n",
             format_args!("{}://127.0.0.1:{}/", if setup.plain { "http" } else { "https" }, self.port),
             self.inner_port,
             self.helper_socket().display(),
@@ -282,7 +299,8 @@ impl Installation {
     }
 
     fn start_helper(&mut self) {
-        let mut command = Command::new(self.path("bin/hubd-helper"));
+        let program = self.path("bin/hubd-helper");
+        let mut command = if self.trial { self.as_daemon(&program) } else { Command::new(program) };
         command.arg("--listen").arg(self.helper_socket()).arg("--policy").arg(self.policy()).current_dir("/");
         let mut process = Process::start("hubd-helper", &mut command, &self.path("log/helper.log"));
         until("the helper's socket", START_LIMIT, || {
