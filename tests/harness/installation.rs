@@ -208,7 +208,7 @@ impl Installation {
     /// Stops every session over its control socket, without the daemon.
     pub fn stop_sessions(&self) {
         for path in self.sessions() {
-            if let Ok(mut stream) = UnixStream::connect(&path) {
+            if let Ok(mut stream) = connect_as_daemon(&path) {
                 let _ = stream.set_read_timeout(Some(STOP_LIMIT));
                 let _ = frame::write(&mut stream, &Request::Stop);
                 while let Ok(body) = frame::read_body(&mut stream) {
@@ -220,10 +220,16 @@ impl Installation {
         }
     }
 
-    /// What helper and daemon wrote, for the report of a failed test.
+    /// What helper, daemon and servers wrote, for the report of a failed test.
     pub fn logs(&self) -> String {
         let read = |name: &str| fs::read_to_string(self.path(name)).unwrap_or_default();
-        format!("--- hubd.log\n{}\n--- helper.log\n{}", read("log/hubd.log"), read("log/helper.log"))
+        let mut logs =
+            format!("--- hubd.log\n{}\n--- helper.log\n{}", read("log/hubd.log"), read("log/helper.log"));
+        for entry in fs::read_dir(self.path("log/servers")).into_iter().flatten().flatten() {
+            let name = entry.path();
+            logs += &format!("\n--- {}\n{}", name.display(), fs::read_to_string(&name).unwrap_or_default());
+        }
+        logs
     }
 
     fn make_directories(&self) {
@@ -326,6 +332,19 @@ impl Drop for Installation {
         }
         let _ = fs::remove_file(&self.pam_service);
     }
+}
+
+/// Connects as the daemon's account: the sessions talk to nobody else, not even root.
+///
+/// The effective ids are those of the whole process, so no other thread may work meanwhile.
+fn connect_as_daemon(path: &Path) -> std::io::Result<UnixStream> {
+    let daemon = nix::unistd::User::from_name(DAEMON_USER)?.expect("the account was made");
+    nix::unistd::setegid(daemon.gid)?;
+    nix::unistd::seteuid(daemon.uid)?;
+    let stream = UnixStream::connect(path);
+    nix::unistd::seteuid(0.into())?;
+    nix::unistd::setegid(0.into())?;
+    stream
 }
 
 /// Hands a file or directory to the daemon's account.

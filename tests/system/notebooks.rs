@@ -50,8 +50,10 @@ fn own_log(suite: &mut Suite) {
     let web = suite.installation().web();
     web.log_in(&alice.0, &alice.1);
     start(&web, &alice.0);
-    let logs = suite.installation().logs();
+    let installation = suite.installation();
+    let logs = installation.hubd().log() + &installation.helper().log();
     assert!(!logs.contains("ServerApp]"), "a server's output is in the log of hub or helper:\n{logs}");
+    assert!(installation.logs().contains("ServerApp]"), "the server's output is in no log");
 }
 
 fn tcp(suite: &mut Suite) {

@@ -128,6 +128,13 @@ class Person:
 
     def open_notebook(self):
         """Opens a new notebook, beside any that JupyterLab brought back, and waits for its kernel."""
+        replies = []
+
+        def listen(socket):
+            if "/channels" in socket.url:
+                socket.on("framereceived", lambda frame: replies.append(b"kernel_info_reply" in as_bytes(frame)))
+
+        self.page.on("websocket", listen)
         panels = self.page.locator(".jp-NotebookPanel")
         ids = lambda: set(panels.evaluate_all("panels => panels.map(panel => panel.id)"))  # noqa: E731
         before = ids()
@@ -136,6 +143,8 @@ class Person:
         self.notebook = self.page.locator(f'[id="{(ids() - before).pop()}"]')
         expect(self.notebook.locator(".jp-Notebook-cell").first).to_be_visible(timeout=START_LIMIT)
         idle = self.notebook.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+        # JupyterLab shows a kernel as idle before it has heard of it, and forgets what is run until then.
+        wait_until(self.page, "the kernel's first answer", lambda: any(replies))
         expect(idle).to_be_visible(timeout=START_LIMIT)
 
     def find_notebook(self):
@@ -172,6 +181,10 @@ class Person:
         found = lambda: re.search(wanted, "".join(seen))  # noqa: E731
         wait_until(self.page, f"{wanted} in the terminal", found, lambda: "".join(seen))
         return found()
+
+
+def as_bytes(frame):
+    return frame.encode() if isinstance(frame, str) else frame
 
 
 def terminal_text(frame):
