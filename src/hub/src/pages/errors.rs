@@ -195,7 +195,7 @@ fn told(failure: BackendFailure) -> Told {
             title: "Your server is not answering",
             detail: "Your notebook server does not accept connections. It has stopped, or it is just restarting.",
             advice: "Try again in a few seconds. If it stays like this, go to the hub and start your server again.",
-            fault: "The server's side; the hub works.",
+            fault: "The fault is on the side of your server; the hub works.",
             restart: true,
         },
         BackendFailure::WrongPeer => Told {
@@ -203,7 +203,7 @@ fn told(failure: BackendFailure) -> Told {
             title: "This is not your server",
             detail: "Another program answers where your notebook server should. Nothing was sent to it.",
             advice: "Go to the hub, stop your server and start it again. The people who run this hub find a record of this in the log.",
-            fault: "Somebody else's program on this machine.",
+            fault: "The fault is a program of somebody else on this machine; the hub works.",
             restart: true,
         },
         BackendFailure::Timeout => Told {
@@ -211,7 +211,7 @@ fn told(failure: BackendFailure) -> Told {
             title: "Your server takes too long",
             detail: "Your notebook server runs, but gave no answer in time. It may be busy, or out of memory.",
             advice: "Try again in a moment. If it stays like this, go to the hub, stop your server and start it again.",
-            fault: "The server's side; the hub works.",
+            fault: "The fault is on the side of your server; the hub works.",
             restart: true,
         },
         BackendFailure::BrokenAnswer => Told {
@@ -219,7 +219,7 @@ fn told(failure: BackendFailure) -> Told {
             title: "Your server broke off",
             detail: "Your notebook server closed the connection or sent an answer that is not HTTP.",
             advice: "Try again. If it stays like this, go to the hub, stop your server and start it again.",
-            fault: "The server's side; the hub works.",
+            fault: "The fault is on the side of your server; the hub works.",
             restart: true,
         },
     }

@@ -12,7 +12,10 @@ pub fn went_here(headers: &HeaderMap) -> bool {
         None => true,
         Some(value) => allowed.iter().any(|allowed| value.as_bytes() == allowed.as_bytes()),
     };
-    is("sec-fetch-site", &["same-origin", "none"])
+    // A browser that loads ahead of the person has not been sent by the person.
+    let ahead = ["sec-purpose", "purpose"].iter().any(|name| headers.contains_key(*name));
+    !ahead
+        && is("sec-fetch-site", &["same-origin", "none"])
         && is("sec-fetch-mode", &["navigate"])
         && is("sec-fetch-dest", &["document"])
 }
@@ -50,6 +53,7 @@ mod tests {
             [("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")],
             [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")],
             [("sec-fetch-site", "what"), ("sec-fetch-mode", "navigate")],
+            [("sec-fetch-site", "same-origin"), ("sec-purpose", "prefetch;prerender")],
         ] {
             assert!(!went_here(&headers(&refused)), "{refused:?}");
         }

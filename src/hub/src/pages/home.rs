@@ -65,6 +65,7 @@ pub fn spawner_value(visit: &Visit, owner: &UserName, server: &ServerName, snaps
     };
     let failure = match &snapshot.state {
         State::Stopped { failure: Some(failure) } => Some(context! {
+            code => failure.code.as_str(),
             step => failure.step.as_str(),
             message => failure.message.as_str(),
         }),

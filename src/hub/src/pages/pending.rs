@@ -17,6 +17,9 @@ use crate::servers::{Failure, Snapshot, State};
 /// The scope that watching needs.
 const SCOPE: &str = "servers";
 
+/// Failures that a new login cures: the page offers it.
+const CURED_BY_LOGIN: [&str; 4] = ["ticket-missing", "ticket-invalid", "login-refused", "session-refused"];
+
 /// `GET`: never starts anything.
 pub async fn get(visit: Visit, Path(segments): Path<Vec<(String, String)>>) -> Result<Response, PageError> {
     let target = target(&visit, &segments, SCOPE)?;
@@ -81,6 +84,7 @@ pub fn failed(visit: &Visit, target: &Target, failure: &Failure) -> Response {
         failed => true,
         failed_message => failure.message.as_str(),
         failure => Serde(failure),
+        login_again => CURED_BY_LOGIN.contains(&failure.code.as_str()),
     };
     let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = visit.page(status, "not_running.html", extra);

@@ -101,6 +101,14 @@ async fn a_refused_start_is_answered_with_its_own_status() {
 }
 
 #[tokio::test]
+async fn a_start_without_a_good_ticket_offers_the_login() {
+    let mut browser = Browser::of("alice").await;
+    browser.helper().script(|script| script.start = OnStart::Refuse(RefusalCode::TicketInvalid));
+    let page = browser.get("/hub/spawn").await.is(403, "");
+    assert!(page.text.contains("id=\"login-again\""), "{}", page.text);
+}
+
+#[tokio::test]
 async fn a_start_that_another_page_caused_asks_first() {
     let mut browser = Browser::of("alice").await;
     for site in [("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "image")] {
