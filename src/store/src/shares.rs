@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
-use rusqlite::params;
+use rusqlite::{Transaction, params};
 
-use crate::encoding::{column_list, time_column};
+use crate::encoding::{column_list, list_column, time_column};
 use crate::{Store, StoreError};
 
 impl Store {
@@ -39,4 +39,29 @@ impl Store {
             Ok(all)
         })
     }
+}
+
+/// Gives all shares of a user's servers the names that user and servers have now. After a rename the old
+/// names may become somebody else's, whose servers were never shared.
+pub(crate) fn reapply_filters(transaction: &Transaction<'_>, user_id: i64) -> Result<(), StoreError> {
+    for table in ["shares", "share_codes"] {
+        let mut select = transaction.prepare_cached(&format!(
+            "SELECT t.id, t.scopes, u.name || '/' || s.name FROM {table} t
+             JOIN spawners s ON s.id = t.spawner_id JOIN users u ON u.id = s.user_id WHERE u.id = ?1"
+        ))?;
+        let rows = select.query_map([user_id], |row| {
+            Ok((row.get::<_, i64>(0)?, column_list(row.get(1)?), row.get::<_, String>(2)?))
+        })?;
+        for row in rows {
+            let (id, scopes, server) = row?;
+            let renamed: Vec<String> = scopes
+                .iter()
+                .map(|scope| format!("{}!server={server}", scope.split('!').next().unwrap_or_default()))
+                .collect();
+            transaction
+                .prepare_cached(&format!("UPDATE {table} SET scopes = ?2 WHERE id = ?1"))?
+                .execute(params![id, list_column(renamed.iter().map(String::as_str))])?;
+        }
+    }
+    Ok(())
 }

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::Value;
 
 use crate::encoding::{column_dict, column_time, dict_column};
+use crate::shares::reapply_filters;
 use crate::{Store, StoreError};
 
 /// A row of `spawners` with its `servers` row.
@@ -34,6 +35,23 @@ pub struct Spawner {
 /// The columns of [`Spawner`], in the order of `from_row`, and their tables.
 const SELECT: &str = "SELECT s.id, u.name, s.name, s.display_name, s.state, s.started, s.last_activity,
     s.user_options, s.server_id IS NOT NULL FROM spawners s JOIN users u ON u.id = s.user_id";
+
+impl Spawner {
+    /// A default server that has no row yet: everybody has one.
+    pub fn never_started(user: &str) -> Self {
+        Self {
+            id: 0,
+            user: user.to_owned(),
+            name: String::new(),
+            display_name: Some(String::new()),
+            state: None,
+            started: None,
+            last_activity: None,
+            user_options: None,
+            active: false,
+        }
+    }
+}
 
 impl Store {
     /// A user's spawner row.
@@ -74,6 +92,19 @@ impl Store {
                     .execute(params![id, display_name])?;
             }
             Ok(made)
+        })
+    }
+
+    /// Gives a named server that is stopped another name, which must be free.
+    pub fn rename_spawner(&self, user: &str, server: &str, name: &str) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction
+                .prepare_cached(
+                    "UPDATE spawners SET name = ?3
+                     WHERE name = ?2 AND user_id = (SELECT id FROM users WHERE name = ?1) AND server_id IS NULL",
+                )?
+                .execute(params![user, server, name])?;
+            reapply_filters(transaction, user_id(transaction, user)?)
         })
     }
 

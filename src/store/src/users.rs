@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::Value;
 
 use crate::encoding::{column_dict, column_list, column_time, list_column, time_column};
+use crate::shares::reapply_filters;
 use crate::{Store, StoreError, roles};
 
 /// A row of `users`.
@@ -210,7 +211,7 @@ impl Store {
             transaction
                 .prepare_cached("UPDATE users SET name = ?2 WHERE id = ?1")?
                 .execute(params![user_id, name])?;
-            Ok(())
+            reapply_filters(transaction, user_id)
         })
     }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hubd_store::{
@@ -384,6 +384,26 @@ fn a_deleted_user_leaves_nothing_behind() {
     }
     let clients: i64 = raw.query_row("SELECT count(*) FROM oauth_clients", [], |row| row.get(0)).unwrap();
     assert_eq!(clients, 1);
+}
+
+#[test]
+fn a_share_follows_its_server_when_names_change() {
+    let place = Place::new();
+    let store = place.store();
+    let alice = store.ensure_user("alice", "c1", now()).unwrap();
+    let bob = store.ensure_user("bob", "c2", now()).unwrap();
+    store.ensure_spawner("bob", "lab", None).unwrap();
+    let raw = Connection::open(place.file()).unwrap();
+    raw.execute(
+        "INSERT INTO shares (user_id, owner_id, spawner_id, created_at, scopes)
+         SELECT ?1, ?2, id, '', '[\"access:servers!server=bob/lab\"]' FROM spawners",
+        [alice.id, bob.id],
+    )
+    .unwrap();
+    store.rename_spawner("bob", "lab", "new").unwrap();
+    assert_eq!(store.shared_with_user(alice.id, now()).unwrap(), ["access:servers!server=bob/new"]);
+    store.rename_user(bob.id, "robert").unwrap();
+    assert_eq!(store.shared_with_user(alice.id, now()).unwrap(), ["access:servers!server=robert/new"]);
 }
 
 #[test]

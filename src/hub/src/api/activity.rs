@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 use super::answer::{Answer, empty};
@@ -15,37 +15,49 @@ use crate::error::HttpError;
 /// How far in the future a time may lie: clocks differ, time zones must not be mixed up.
 const FUTURE_MAX: Duration = Duration::from_secs(59 * 60);
 
+/// What a body has to look like.
+const FORM: &str = "servers must be a dict of the form {server_name: {last_activity: timestamp}}";
+
 /// Raises the activity of a user and their servers.
 pub async fn record(ask: Ask, body: Body) -> Answer {
     ask.need(&["users:activity"], Target::User(ask.path("name")))?;
-    let user = ask.user()?;
-    let data = body::json(body).await?;
+    let name = ask.path("name");
+    let missing = || HttpError::not_found(format!("No such user: '{name}'"));
+    let user = ask.hub.store.user(name)?.ok_or_else(missing)?;
+    let data = match body::json(body).await? {
+        Value::Object(data) => data,
+        _ => return Err(HttpError::bad_request("body must be a json dict").into()),
+    };
     let now = ask.hub.clock.now();
     let own = data.get("last_activity").filter(|value| !value.is_null());
     let servers = data.get("servers").filter(|value| !value.is_null());
     if own.is_none() && servers.is_none() {
-        return Err(HttpError::bad_request("need at least one of last_activity, servers").into());
+        return Err(
+            HttpError::bad_request("body must contain at least one of `last_activity` or `servers`").into()
+        );
     }
     let own = own.map(|value| time(value, now)).transpose()?;
     let mut rows = Vec::new();
     let servers = match servers {
         None => None,
         Some(Value::Object(servers)) => Some(servers),
-        Some(_) => return Err(HttpError::bad_request("servers must be an object").into()),
+        Some(_) => return Err(HttpError::bad_request(FORM).into()),
     };
     for (server, value) in servers.into_iter().flatten() {
         if ask.hub.store.spawner(&user.name, server)?.is_none() {
             let text = format!("No such server '{server}' for user {}", user.name);
             return Err(HttpError::bad_request(text).into());
         }
-        let value = value.get("last_activity").unwrap_or(&Value::Null);
+        let value = value.get("last_activity").ok_or_else(|| HttpError::bad_request(FORM))?;
         rows.push((user.name.clone(), server.clone(), time(value, now)?));
     }
     ask.hub.store.record_activity(&rows)?;
     if let Some(time) = own {
         ask.hub.store.record_user_activity(&user.name, time)?;
     }
-    Ok(empty(StatusCode::OK))
+    let mut response = empty(StatusCode::OK);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }
 
 fn time(value: &Value, now: SystemTime) -> Result<SystemTime, HttpError> {

@@ -30,6 +30,8 @@ pub async fn json(body: Body) -> Result<Value, HttpError> {
 pub async fn object(body: Body, otherwise: &str) -> Result<Map<String, Value>, HttpError> {
     match json(body).await? {
         Value::Null => Ok(Map::new()),
+        // Python counts an empty list as nothing, and old clients send one.
+        Value::Array(list) if list.is_empty() => Ok(Map::new()),
         Value::Object(map) => Ok(map),
         _ => Err(HttpError::bad_request(otherwise)),
     }

@@ -8,8 +8,13 @@ use crate::error::HttpError;
 use http::StatusCode;
 
 /// `POST /authorizations/token`: gone since JupyterHub 2.
-pub async fn request_token() -> ApiError {
-    HttpError::bare(StatusCode::NOT_FOUND).into()
+pub async fn request_token(ask: Ask) -> ApiError {
+    let path = ask.uri().path();
+    HttpError::not_found(format!(
+        "Deprecated endpoint {path} is removed in JupyterHub 2.0. Use {}api/users/:user/tokens instead.",
+        ask.hub.settings.hub_prefix()
+    ))
+    .into()
 }
 
 /// `GET /authorizations/token/TOKEN`: whoever knows a token may ask whose it is.

@@ -82,7 +82,7 @@ pub async fn delete(ask: Ask) -> Answer {
 pub async fn set_properties(ask: Ask, body: Body) -> Answer {
     ask.need(&["groups"], Target::Group(ask.path("group")))?;
     let group = find(&ask)?;
-    let data = body::object(body, "Body must be a JSON object").await?;
+    let data = body::object(body, "Must specify properties").await?;
     ask.hub.store.set_group_properties(&group.name, &Value::Object(data))?;
     answer(&ask)
 }
@@ -93,7 +93,7 @@ pub async fn add_users(ask: Ask, body: Body) -> Answer {
     let group = find(&ask)?;
     check_rank(caller, &group)?;
     let data = body::object(body, "Body must be a JSON object").await?;
-    ask.hub.store.add_to_group(group.id, &members(&ask, &data)?)?;
+    ask.hub.store.add_to_group(group.id, &members(&ask, &data, "Must specify users to add")?)?;
     answer(&ask)
 }
 
@@ -102,7 +102,7 @@ pub async fn remove_users(ask: Ask, body: Body) -> Answer {
     ask.need(&["groups"], Target::Group(ask.path("group")))?;
     let group = find(&ask)?;
     let data = body::object(body, "Body must be a JSON object").await?;
-    ask.hub.store.remove_from_group(group.id, &members(&ask, &data)?)?;
+    ask.hub.store.remove_from_group(group.id, &members(&ask, &data, "Must specify users to delete")?)?;
     answer(&ask)
 }
 
@@ -151,9 +151,9 @@ fn users(ask: &Ask, data: &Map<String, Value>) -> Result<Vec<i64>, HttpError> {
 }
 
 /// Keys of the users that a body must name.
-fn members(ask: &Ask, data: &Map<String, Value>) -> Result<Vec<i64>, HttpError> {
+fn members(ask: &Ask, data: &Map<String, Value>, otherwise: &str) -> Result<Vec<i64>, HttpError> {
     if !data.contains_key("users") {
-        return Err(HttpError::bad_request("Must specify users"));
+        return Err(HttpError::bad_request(otherwise));
     }
     users(ask, data)
 }

@@ -37,5 +37,7 @@ pub async fn info(ask: Ask) -> Answer {
 
 /// `GET /health`: the hub answers.
 pub async fn health() -> Response {
-    empty(StatusCode::OK)
+    let mut response = empty(StatusCode::OK);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    response
 }

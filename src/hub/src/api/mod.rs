@@ -15,6 +15,7 @@ mod oauth_authorize;
 mod oauth_token;
 mod page;
 mod progress;
+mod python;
 mod server_names;
 mod servers;
 mod services;

@@ -101,7 +101,11 @@ impl Viewer<'_> {
             return Ok(None);
         }
         let mut models = Map::new();
-        for spawner in self.hub.store.spawners_of(&user.name)? {
+        let mut spawners = self.hub.store.spawners_of(&user.name)?;
+        if spawners.iter().all(|spawner| !spawner.name.is_empty()) {
+            spawners.insert(0, Spawner::never_started(&user.name));
+        }
+        for spawner in spawners {
             let snapshot = snapshot(self.hub, &spawner);
             let seen = all || self.may("read:servers", Target::Server(&user.name, &spawner.name));
             if seen && (which == Servers::All || snapshot.state.is_active()) {
@@ -126,6 +130,7 @@ impl Viewer<'_> {
             )
         };
         let public = |path: &str| self.hub.public_origin().map(|origin| format!("{origin}{path}"));
+        let empty = json!({});
         let mut model = json!({
             "name": spawner.name,
             "display_name": spawner.display_name,
@@ -138,13 +143,13 @@ impl Viewer<'_> {
             "full_url": public(&url),
             "full_progress_url": public(&progress),
             "url": url,
-            "user_options": spawner.user_options,
+            "user_options": spawner.user_options.as_ref().unwrap_or(&empty),
             "progress_url": progress,
         });
         if self.may("admin:server_state", Target::Server(&spawner.user, &spawner.name))
             && let Some(model) = model.as_object_mut()
         {
-            model.insert("state".into(), json!(spawner.state));
+            model.insert("state".into(), json!(spawner.state.as_ref().unwrap_or(&empty)));
         }
         model
     }

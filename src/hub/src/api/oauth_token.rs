@@ -90,12 +90,12 @@ fn token(hub: &Hub, fields: &[(String, String)]) -> Result<Result<Value, OAuthEr
     if field("grant_type") != Some("authorization_code") {
         return Ok(Err(OAuthError::new("unsupported_grant_type")));
     }
+    let Some(code) = field("code") else {
+        return Ok(Err(OAuthError::invalid_request("Missing code parameter.")));
+    };
     let Some(client) = client(hub, field("client_id"), field("client_secret"))? else {
         let error = OAuthError::new("invalid_client");
         return Ok(Err(OAuthError { status: StatusCode::UNAUTHORIZED, ..error }));
-    };
-    let Some(code) = field("code") else {
-        return Ok(Err(OAuthError::invalid_request("Missing code parameter.")));
     };
     let Some(code) = hub.store.oauth_code(&client.identifier, code, hub.clock.now())? else {
         return Ok(Err(OAuthError::new("invalid_grant")));

@@ -26,7 +26,8 @@ struct Wanted {
 pub async fn read(ask: Ask) -> Answer {
     let caller = ask.need(&["read:servers"], target(&ask))?;
     ask.user()?;
-    let spawner = spawner(&ask)?.ok_or_else(|| HttpError::bare(StatusCode::NOT_FOUND))?;
+    let default = || ask.path("server").is_empty().then(|| Spawner::never_started(ask.path("name")));
+    let spawner = spawner(&ask)?.or_else(default).ok_or_else(|| HttpError::bare(StatusCode::NOT_FOUND))?;
     let model = Viewer { hub: &ask.hub, scopes: &caller.scopes }.server(&spawner);
     Ok(read_answer(&ask.parts.headers, &model))
 }
@@ -35,7 +36,6 @@ pub async fn read(ask: Ask) -> Answer {
 pub async fn create(ask: Ask, body: Body) -> Answer {
     let caller = ask.need(&["start:servers"], target(&ask))?;
     let user = ask.user()?;
-    let wanted = wanted(body).await?;
     let (_, server) = ask.server()?;
     let exists = spawner(&ask)?.is_some();
     if server.is_default() || exists {
@@ -45,7 +45,9 @@ pub async fn create(ask: Ask, body: Body) -> Answer {
         return Err(HttpError::new(StatusCode::CONFLICT, text).into());
     }
     check_new(&ask, &user, &server)?;
-    ask.hub.store.ensure_spawner(&user.name, server.as_str(), wanted.display_name.as_deref())?;
+    let wanted = wanted(body).await?;
+    let display_name = wanted.display_name.as_deref().unwrap_or(server.as_str());
+    ask.hub.store.ensure_spawner(&user.name, server.as_str(), Some(display_name))?;
     if let Some(options) = &wanted.user_options {
         ask.hub.store.set_user_options(&user.name, server.as_str(), options)?;
     }
@@ -58,10 +60,11 @@ pub async fn create(ask: Ask, body: Body) -> Answer {
 pub async fn start(ask: Ask, body: Body) -> Answer {
     let caller = ask.need(&["start:servers"], target(&ask))?;
     let owner = ask.user()?;
-    let wanted = wanted(body).await?;
+    let mut wanted = wanted(body).await?;
     let (user, server) = ask.server()?;
     if !server.is_default() && spawner(&ask)?.is_none() {
         check_new(&ask, &owner, &server)?;
+        wanted.display_name.get_or_insert_with(|| server.to_string());
     } else if !server.is_default() {
         check_named_servers(&ask)?;
     }
@@ -102,7 +105,7 @@ pub async fn modify(ask: Ask, body: Body) -> Answer {
     let caller = ask.need(&["start:servers"], target(&ask))?;
     let user = ask.user()?;
     let data = body::object(body, "Body must be a JSON object").await?;
-    let (name, server) = ask.server()?;
+    let (name, mut server) = ask.server()?;
     if spawner(&ask)?.is_none() {
         let text = format!("User {name} has no such server '{server}'");
         return Err(HttpError::not_found(text).into());
@@ -111,7 +114,9 @@ pub async fn modify(ask: Ask, body: Body) -> Answer {
         let text = format!("{} is active. Please stop it before modifying it.", log_name(&name, &server));
         return Err(HttpError::bad_request(text).into());
     }
-    if let Some(key) = data.keys().find(|key| !matches!(key.as_str(), "display_name" | "user_options")) {
+    if let Some(key) =
+        data.keys().find(|key| !matches!(key.as_str(), "name" | "display_name" | "user_options"))
+    {
         return Err(HttpError::bad_request(format!("Cannot modify '{key}' of a server")).into());
     }
     if data.is_empty() {
@@ -129,7 +134,11 @@ pub async fn modify(ask: Ask, body: Body) -> Answer {
         }
         ask.hub.store.set_user_options(&user.name, server.as_str(), options)?;
     }
-    let spawner = spawner(&ask)?.ok_or_else(|| HttpError::bare(StatusCode::NOT_FOUND))?;
+    if let Some(new) = data.get("name") {
+        server = rename(&ask, &user, &server, new)?;
+    }
+    let spawner = ask.hub.store.spawner(&user.name, server.as_str())?;
+    let spawner = spawner.ok_or_else(|| HttpError::bare(StatusCode::NOT_FOUND))?;
     let model = Viewer { hub: &ask.hub, scopes: &caller.scopes }.server(&spawner);
     let mut response = json_answer(StatusCode::OK, &model);
     let kind = HeaderValue::from_static("application/json; charset=UTF-8");
@@ -184,6 +193,25 @@ async fn remove_when_stopped(hub: std::sync::Arc<crate::Hub>, user: UserName, se
 
 /// The longest wait for a stop before a removal is given up: beyond every `stop_seconds` of the helper.
 const REMOVE_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// Gives a named server that is stopped another name.
+fn rename(ask: &Ask, user: &User, server: &ServerName, new: &Value) -> Result<ServerName, HttpError> {
+    let name = new.as_str().ok_or_else(|| HttpError::bad_request("name must be a string"))?;
+    if name == server.as_str() {
+        return Ok(server.clone());
+    }
+    if server.is_default() {
+        return Err(HttpError::bad_request("Cannot rename the default server"));
+    }
+    check_name(name)?;
+    let new = ServerName::new(name).map_err(|error| HttpError::bad_request(error.to_string()))?;
+    if ask.hub.store.spawner(&user.name, name)?.is_some() {
+        let text = format!("User {} already has server '{name}'", user.name);
+        return Err(HttpError::new(StatusCode::CONFLICT, text));
+    }
+    ask.hub.store.rename_spawner(&user.name, server.as_str(), name)?;
+    Ok(new)
+}
 
 /// What the caller must hold the scope for.
 fn target(ask: &Ask) -> Target<'_> {
@@ -291,11 +319,12 @@ mod tests {
     async fn bodies_of_old_and_new_clients_are_understood() {
         assert_eq!(options("").await, Ok((None, None)));
         assert_eq!(options("{}").await, Ok((None, None)));
+        assert_eq!(options("[]").await, Ok((None, None)));
         assert_eq!(options("{\"a\": 1}").await, Ok((None, Some(json!({"a": 1})))));
         assert_eq!(options("{\"display_name\": \"X\"}").await, Ok((Some("X".into()), None)));
         assert_eq!(options("{\"user_options\": {\"a\": 1}}").await, Ok((None, Some(json!({"a": 1})))));
         let message = |result: Result<_, HttpError>| result.unwrap_err().message.unwrap();
-        assert_eq!(message(options("[]").await), "Body must be a JSON object");
+        assert_eq!(message(options("[1]").await), "Body must be a JSON object");
         assert_eq!(message(options("{\"display_name\": 1}").await), "display_name must be a string");
         assert_eq!(message(options("{\"user_options\": 1}").await), "user_options must be an object or null");
         assert_eq!(message(options("{").await), "Invalid JSON in body of request");

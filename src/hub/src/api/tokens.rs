@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, ApiError, empty, json_answer, read_answer};
 use super::ask::Ask;
-use super::{body, models};
+use super::{body, models, python};
 use crate::auth::scopes::{Held, Owner, Target, expand, intersect, known};
 use crate::auth::{Caller, CallerKind};
 use crate::error::HttpError;
@@ -23,7 +23,7 @@ const EXPIRES_IN_MAX: i64 = 100 * 366 * 86400;
 /// `GET /users/NAME/tokens`.
 pub async fn list(ask: Ask) -> Answer {
     ask.need(&["read:tokens"], Target::User(ask.path("name")))?;
-    let user = ask.user()?;
+    let user = owner(&ask)?;
     let kind = CallerKind::User(user.clone());
     let mut tokens = Vec::new();
     for token in ask.hub.store.tokens_of(TokenOwner::User(user.id), ask.hub.clock.now())? {
@@ -36,7 +36,7 @@ pub async fn list(ask: Ask) -> Answer {
 /// `GET /users/NAME/tokens/ID`.
 pub async fn read(ask: Ask) -> Answer {
     ask.need(&["read:tokens"], Target::User(ask.path("name")))?;
-    let user = ask.user()?;
+    let user = owner(&ask)?;
     let token = find(&ask, &user)?;
     let kind = CallerKind::User(user);
     let scopes = ask.hub.scopes_of_token(&token, &kind)?;
@@ -46,7 +46,7 @@ pub async fn read(ask: Ask) -> Answer {
 /// `DELETE /users/NAME/tokens/ID`: with the token of an application, all of that application's.
 pub async fn delete(ask: Ask) -> Answer {
     ask.need(&["tokens"], Target::User(ask.path("name")))?;
-    let user = ask.user()?;
+    let user = owner(&ask)?;
     let token = find(&ask, &user)?;
     match token.client_id.as_deref() {
         Some(client) if client != "jupyterhub" => {
@@ -65,6 +65,7 @@ pub async fn create(ask: Ask, body: Body) -> Answer {
     let refused =
         || HttpError::forbidden(format!("User {name} not found or no permissions to generate tokens"));
     // Strangers and others get the same answer whether the user exists or not.
+    ask.anybody().ok_or_else(|| HttpError::bare(StatusCode::FORBIDDEN))?;
     let caller = ask.need(&["tokens"], Target::User(name)).map_err(|_| refused())?;
     let user = ask.hub.store.user(name)?.ok_or_else(refused)?;
     let data = match body::json(body).await? {
@@ -101,6 +102,12 @@ pub async fn create(ask: Ask, body: Body) -> Answer {
     Ok(json_answer(StatusCode::CREATED, &model))
 }
 
+fn owner(ask: &Ask) -> Result<User, ApiError> {
+    let name = ask.path("name");
+    let user = ask.hub.store.user(name)?;
+    user.ok_or_else(|| HttpError::not_found(format!("No such user: {name}")).into())
+}
+
 fn find(ask: &Ask, user: &User) -> Result<ApiToken, ApiError> {
     let id = ask.path("id");
     let missing = || HttpError::not_found(format!("No such token {id} for user {}", user.name));
@@ -117,8 +124,13 @@ fn scopes(
     caller: &Caller,
 ) -> Result<Vec<String>, ApiError> {
     let mut raw = BTreeSet::new();
-    match (body::strings(data, "scopes")?, body::strings(data, "roles")?) {
-        (Some(_), Some(_)) => return Err(HttpError::bad_request("Specify scopes or roles, not both").into()),
+    match (names(data, "scopes")?, names(data, "roles")?) {
+        (Some(_), Some(_)) => {
+            return Err(HttpError::bad_request(
+                "Can only assign one of scopes or roles when creating tokens.",
+            )
+            .into());
+        }
         (Some(scopes), None) => raw.extend(scopes),
         (None, Some(roles)) => {
             for role in roles {
@@ -160,6 +172,14 @@ fn scopes(
     Ok(raw.into_iter().collect())
 }
 
+fn names(data: &Map<String, Value>, key: &str) -> Result<Option<Vec<String>>, HttpError> {
+    let wrong = |_| {
+        let shown = python::repr(data.get(key).unwrap_or(&Value::Null));
+        HttpError::bad_request(format!("token {key} must be null or a list of strings, not {shown}"))
+    };
+    body::strings(data, key).map_err(wrong)
+}
+
 fn note(data: &Map<String, Value>, user: &User, caller: &Caller) -> Result<String, HttpError> {
     let note = match data.get("note") {
         Some(Value::String(note)) if !note.is_empty() => note.clone(),
@@ -168,7 +188,7 @@ fn note(data: &Map<String, Value>, user: &User, caller: &Caller) -> Result<Strin
             CallerKind::User(other) => format!("Requested via api by user {}", other.name),
             CallerKind::Service(service) => format!("Requested via api by service {}", service.name),
         },
-        Some(_) => return Err(HttpError::bad_request("note must be a string")),
+        Some(other) => python::repr(other),
     };
     if note.chars().count() > NOTE_CHARACTERS_MAX {
         return Err(HttpError::bad_request(format!("note must not exceed {NOTE_CHARACTERS_MAX} characters")));
@@ -182,7 +202,10 @@ fn expiry(data: &Map<String, Value>, now: SystemTime) -> Result<Option<SystemTim
         Some(value) => value,
     };
     let Some(seconds) = value.as_i64() else {
-        return Err(HttpError::bad_request(format!("token expires_in must be null or integer, not {value}")));
+        return Err(HttpError::bad_request(format!(
+            "token expires_in must be null or integer, not {}",
+            python::repr(value)
+        )));
     };
     if seconds <= 0 {
         let text = format!("expires_in must be a positive integer or null, not {seconds}");

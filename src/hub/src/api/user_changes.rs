@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, ApiError, empty, json_answer};
 use super::ask::Ask;
-use super::body;
 use super::models::{Servers, Viewer};
+use super::{body, python};
 use crate::auth::Caller;
 use crate::auth::scopes::Target;
 use crate::error::HttpError;
@@ -73,17 +73,21 @@ pub fn check_keys(data: &Value) -> Result<Map<String, Value>, HttpError> {
     let data = match data {
         Value::Null => return Ok(Map::new()),
         Value::Object(data) => data,
-        other => return Err(HttpError::bad_request(format!("Invalid JSON data: {other}"))),
+        other => return Err(HttpError::bad_request(format!("Invalid JSON data: {}", python::repr(other)))),
     };
-    let unknown: Vec<&str> =
-        data.keys().map(String::as_str).filter(|key| KEYS.iter().all(|(known, _)| known != key)).collect();
+    let is_unknown = |key: &str| KEYS.iter().all(|(known, _)| *known != key);
+    let unknown: Map<String, Value> = data
+        .iter()
+        .filter(|(key, _)| is_unknown(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
     if !unknown.is_empty() {
-        let list = unknown.iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(", ");
-        return Err(HttpError::bad_request(format!("Invalid JSON keys: {{{list}}}")));
+        let shown = python::repr(&Value::Object(unknown));
+        return Err(HttpError::bad_request(format!("Invalid JSON keys: {shown}")));
     }
     for (key, wanted) in KEYS {
         let Some(value) = data.get(*key) else { continue };
-        let found = python_type(value);
+        let found = python::type_name(value);
         let null_allowed = *key == "auth_state" && value.is_null();
         if found != *wanted && !null_allowed {
             return Err(HttpError::bad_request(format!(
@@ -131,19 +135,6 @@ async fn stop(ask: &Ask, user: &UserName, server: &ServerName) -> Result<(), Api
     }
 }
 
-/// The name of a JSON value's type in Python.
-fn python_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "NoneType",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float",
-        Value::Number(_) => "int",
-        Value::String(_) => "str",
-        Value::Array(_) => "list",
-        Value::Object(_) => "dict",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,7 +142,7 @@ mod tests {
     #[test]
     fn bodies_are_checked_in_pythons_words() {
         let message = |data: Value| check_keys(&data).unwrap_err().message.unwrap();
-        assert_eq!(message(json!({"nope": 1})), "Invalid JSON keys: {'nope'}");
+        assert_eq!(message(json!({"nope": 1})), "Invalid JSON keys: {'nope': 1}");
         assert_eq!(message(json!({"admin": "x"})), "user.admin must be <class 'bool'>, not: <class 'str'>");
         assert!(message(json!([1])).starts_with("Invalid JSON data: "));
         assert!(check_keys(&json!({"name": "a", "auth_state": null})).is_ok());

@@ -160,9 +160,9 @@ fn order(sort: Option<&str>) -> Result<(UserOrder, bool), HttpError> {
         "id" => Ok((UserOrder::Id, descending)),
         "name" => Ok((UserOrder::Name, descending)),
         "last_activity" => Ok((UserOrder::LastActivity, descending)),
-        _ => {
-            Err(HttpError::bad_request(format!("sort must be one of id, name, last_activity, got '{sort}'")))
-        }
+        _ => Err(HttpError::bad_request(format!(
+            "sort must be 'id', 'name', or 'last_activity', not '{sort}'"
+        ))),
     }
 }
 

@@ -160,8 +160,8 @@ async fn nobody_makes_a_token_that_may_do_more_than_they_may() {
     let reply = api.call("POST", path, &alice, r#"{"roles": ["nope"]}"#).await;
     assert_eq!(reply.error(), (400, json!("No such role: nope")));
     let bob = json!("User bob not found or no permissions to generate tokens");
-    assert_eq!(api.call("POST", "/users/bob/tokens", &alice, "").await.error(), (403, bob.clone()));
-    assert_eq!(api.call("POST", "/users/bob/tokens", "", "").await.error(), (403, bob));
+    assert_eq!(api.call("POST", "/users/bob/tokens", &alice, "").await.error(), (403, bob));
+    assert_eq!(api.call("POST", "/users/bob/tokens", "", "").await.error(), (403, Value::Null));
     let root = api.token("root1", &["inherit"]);
     let made = api.call("POST", "/users/bob/tokens", &root, "").await;
     assert_eq!(made.json()["note"], "Requested via api by user root1");
@@ -176,7 +176,7 @@ async fn lifetimes_of_tokens_are_checked() {
     for (value, message) in [
         ("0", "expires_in must be a positive integer or null, not 0"),
         ("1.5", "token expires_in must be null or integer, not 1.5"),
-        ("\"x\"", "token expires_in must be null or integer, not \"x\""),
+        ("\"x\"", "token expires_in must be null or integer, not 'x'"),
     ] {
         let body = format!("{{\"expires_in\": {value}}}");
         let reply = api.call("POST", "/users/alice/tokens", &alice, &body).await;
