@@ -10,6 +10,7 @@ use hubd_proto::message::{Account as AccountReply, CheckAccount, Refused, Reply,
 use crate::audit::Record;
 use crate::channel::{Channel, ChannelError};
 use crate::login::{self, Login};
+use crate::permission;
 use crate::refusal::Refusal;
 use crate::session;
 use crate::setup::Setup;
@@ -130,22 +131,22 @@ fn answer(request: &str, user: &str, result: Result<Reply, Refusal>) -> Reply {
 /// Without a ticket: what NSS and the policy say, which any local process could find out. With a
 /// live one also what PAM's account management says today.
 fn check_account(setup: &Setup, check: &CheckAccount) -> Result<AccountReply, Refusal> {
-    let found = session::find(setup, &check.user);
+    let found = permission::find(setup, &check.user);
     let Some(ticket) = &check.ticket else {
         let account = found?;
         return Ok(AccountReply { user: account.name, uid: account.uid.as_raw(), ticket_expires_at: None });
     };
-    let (account, ticket) = session::with_ticket(setup, &check.user, ticket)?;
+    let (account, ticket) = permission::with_ticket(setup, &check.user, ticket)?;
     found?;
     if setup.root {
-        session::account_management(setup, &account, &ticket)?;
+        permission::account_management(setup, &account, &ticket)?;
     }
     let ticket_expires_at = Some(ticket.expires_at);
     Ok(AccountReply { user: account.name, uid: account.uid.as_raw(), ticket_expires_at })
 }
 
 fn revoke(setup: &Setup, request: &Revoke) -> Result<(), Refusal> {
-    let (account, _) = session::with_ticket(setup, &request.user, &request.ticket)?;
+    let (account, _) = permission::with_ticket(setup, &request.user, &request.ticket)?;
     let tickets = Tickets::new(setup).map_err(|error| Refusal::system("tickets", error))?;
     let uid = account.uid.as_raw();
     match request.which {

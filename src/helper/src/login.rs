@@ -9,8 +9,8 @@ use crate::audit::Record;
 use crate::channel::{Channel, ChannelError};
 use crate::limits::{Charge, Limits};
 use crate::pam::{Pam, Talk};
+use crate::permission::find_account;
 use crate::refusal::Refusal;
-use crate::session::find_account;
 use crate::setup::Setup;
 use crate::ticket::Tickets;
 

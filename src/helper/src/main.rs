@@ -17,6 +17,8 @@ mod own_limits;
 mod pam;
 mod pattern;
 mod peer;
+mod permission;
+mod places;
 mod policy;
 mod program;
 mod refusal;

@@ -4,6 +4,10 @@ use caps::{CapSet, CapsHashSet};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, getgroups, setgroups};
+
+use crate::account::Account;
+use crate::setup::Setup;
 
 /// What neither this program nor a PAM module needs. The bounding set, which a user's sudo(8) works
 /// within, is left alone.
@@ -33,24 +37,35 @@ pub fn restrict_this_process() -> Result<(), String> {
     Ok(())
 }
 
-/// This process's limits, kept while PAM sets those of the session.
-pub struct Kept(Vec<(Resource, rlim_t, rlim_t)>);
+/// This process's limits and groups, kept while PAM sets those of the session.
+pub struct Kept {
+    limits: Vec<(Resource, rlim_t, rlim_t)>,
+    groups: Option<Vec<Gid>>,
+}
 
-/// Makes this process look like a fresh login for PAM and the fork.
-pub fn of_a_session() -> Kept {
+/// Makes this process look like a fresh login for PAM and the fork. The account's groups come first, as in
+/// login(1), so that PAM modules can add to them.
+pub fn of_a_session(setup: &Setup, account: &Account) -> nix::Result<Kept> {
     umask(Mode::from_bits_truncate(0o022));
     let keep = |&limit: &Resource| getrlimit(limit).ok().map(|(soft, hard)| (limit, soft, hard));
-    Kept(LIMITS.iter().filter_map(keep).collect())
+    let limits = LIMITS.iter().filter_map(keep).collect();
+    let mut groups = None;
+    if setup.root {
+        groups = Some(getgroups()?);
+        setgroups(&account.groups()?)?;
+    }
+    Ok(Kept { limits, groups })
 }
 
 impl Kept {
-    /// After the fork: the session's limits are the child's alone.
-    pub fn take_back(self) {
+    /// After the fork: the session's limits and groups are the child's alone.
+    pub fn take_back(self) -> nix::Result<()> {
         umask(Mode::from_bits_truncate(0o077));
-        for (limit, soft, hard) in self.0 {
+        for (limit, soft, hard) in self.limits {
             // A hard limit that PAM lowered cannot be raised without CAP_SYS_RESOURCE; then the process
             // lives within it.
             let _ = setrlimit(limit, soft, hard);
         }
+        self.groups.map_or(Ok(()), |groups| setgroups(&groups))
     }
 }

@@ -26,7 +26,7 @@ use crate::dispatch::{self, State};
 use crate::log::Log;
 use crate::pam::Pam;
 use crate::peer;
-use crate::session::Guard;
+use crate::places::Places;
 use crate::setup::Setup;
 
 /// Most control connections at a time; a further one pushes the oldest out.
@@ -61,7 +61,7 @@ pub struct Running {
     /// The PAM session.
     pub pam: Option<Pam>,
     /// What has to be removed at the end.
-    pub guard: Guard,
+    pub places: Places,
     /// Held for as long as the session is there.
     pub lock: Flock<File>,
 }
@@ -105,10 +105,10 @@ pub fn run(setup: &Setup, mut running: Running, first: Option<UnixStream>) {
     let (user, uid, session) = (status.user.as_str(), Some(status.uid), status.session.as_str());
     Record { request: "exit", verdict: "ended", user, uid, session, reason: &reason, ..Record::default() }
         .write();
-    let Running { mut connections, pam, guard, lock, listener, .. } = running;
+    let Running { mut connections, pam, places, lock, listener, .. } = running;
     // Everything is gone before the daemon hears of it, so that it may start the server again at once.
     drop(pam);
-    drop(guard);
+    drop(places);
     drop((lock, listener));
     for connection in &mut connections {
         // A daemon that does not listen any more finds out from the missing socket.
