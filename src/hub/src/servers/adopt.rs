@@ -24,10 +24,33 @@ use crate::helper::{Control, HelperError};
 const ASKED_AT_ONCE: usize = 64;
 /// The longest wait for a session's answer; only one that is still being opened takes longer.
 const ASK_LIMIT: Duration = Duration::from_secs(1);
+/// The longest wait for one that is, when the hub starts and wants to know what is gone.
+const BUSY_LIMIT: Duration = Duration::from_secs(4);
 /// How many scans pass until a session that did not answer is asked again: about five minutes.
 const ASK_AGAIN_AFTER: u32 = 150;
 /// What the name of a control socket ends with.
 const SOCKET_SUFFIX: &str = ".sock";
+
+/// Control sockets and the sessions they belong to.
+type Sockets = Vec<(SessionId, PathBuf)>;
+
+/// What sessions say when they are asked what they are.
+#[derive(Default)]
+struct Answers {
+    /// Those that run a server.
+    found: HashMap<Which, Session>,
+    /// Those that did not answer in time: PAM still opens them.
+    busy: Sockets,
+    /// How many gave an answer that means nothing to the hub.
+    odd: usize,
+}
+
+/// What is known after patient asking.
+struct Asked {
+    sessions: HashMap<Which, Session>,
+    /// Whether every session said what it is.
+    certain: bool,
+}
 
 impl Hub {
     /// Finds every running server in the helper's sessions directory and has it back, whatever the
@@ -40,7 +63,8 @@ impl Hub {
                 Vec::new()
             }
         };
-        let (sessions, _) = running(self, sockets(self).await).await;
+        let Some(sockets) = sockets(self).await else { return 0 };
+        let Asked { sessions, certain } = self.ask_all(sockets).await;
         let count = sessions.len();
         for which in sessions.keys() {
             tracing::info!("{which} still running");
@@ -55,8 +79,22 @@ impl Hub {
             }
         }
         take(self, sessions, rows).await;
-        settle(self, gone).await;
+        if certain {
+            settle(self, gone).await;
+        } else if !gone.is_empty() {
+            // One of them may be a session that did not say what it is: its token must not be lost.
+            tracing::warn!("{} servers seem to have stopped, their records are kept for now", gone.len());
+        }
         count
+    }
+
+    /// Asks sessions what they are, and those that are busy a second time with more patience.
+    async fn ask_all(self: &Arc<Self>, sockets: Sockets) -> Asked {
+        let mut first = running(self, sockets, ASK_LIMIT).await;
+        let second = running(self, first.busy, BUSY_LIMIT).await;
+        first.found.extend(second.found);
+        let certain = second.busy.is_empty() && first.odd + second.odd == 0;
+        Asked { sessions: first.found, certain }
     }
 
     /// Looks for sessions that the hub does not know: a start that took longer than its limit, or
@@ -64,7 +102,7 @@ impl Hub {
     /// it may be on its way out, or the start in progress may be about to hear of it. `seen` counts.
     pub(super) async fn rescan(self: &Arc<Self>, seen: &mut HashMap<SessionId, u32>) {
         let known = self.servers.sessions();
-        let mut unknown = sockets(self).await;
+        let Some(mut unknown) = sockets(self).await else { return };
         unknown.retain(|(id, _)| !known.contains(id));
         let before = std::mem::take(seen);
         for (id, _) in &unknown {
@@ -73,11 +111,11 @@ impl Hub {
         // Who does not answer is asked again now and then only, each attempt being a line in the log.
         unknown.retain(|(id, _)| seen.get(id).is_some_and(|count| count % ASK_AGAIN_AFTER == 1));
         if !unknown.is_empty() {
-            let (sessions, busy) = running(self, unknown).await;
-            for id in busy {
+            let asked = running(self, unknown, ASK_LIMIT).await;
+            for (id, _) in asked.busy {
                 seen.insert(id, 0);
             }
-            take(self, sessions, HashMap::new()).await;
+            take(self, asked.found, HashMap::new()).await;
         }
     }
 }
@@ -85,8 +123,8 @@ impl Hub {
 /// The session of a server that the helper says is running.
 pub(super) async fn find(hub: &Arc<Hub>, which: &Which) -> Option<Session> {
     let known = hub.servers.sessions();
-    let unknown = sockets(hub).await.into_iter().filter(|(id, _)| !known.contains(id)).collect();
-    let session = running(hub, unknown).await.0.remove(which)?;
+    let unknown = sockets(hub).await?.into_iter().filter(|(id, _)| !known.contains(id)).collect();
+    let session = running(hub, unknown, ASK_LIMIT).await.found.remove(which)?;
     write_rows(hub, vec![(which.clone(), session.status.clone())]).await;
     Some(session)
 }
@@ -189,46 +227,45 @@ async fn settle(hub: &Arc<Hub>, gone: Vec<(String, String)>) {
     }
 }
 
-/// The control sockets in the sessions directory.
-async fn sockets(hub: &Arc<Hub>) -> Vec<(SessionId, PathBuf)> {
+/// The control sockets in the sessions directory, if it can be read.
+async fn sockets(hub: &Arc<Hub>) -> Option<Sockets> {
     let directory = hub.helper.sessions();
     let listed = tokio::task::spawn_blocking(move || list(&directory)).await;
-    listed.unwrap_or_default()
+    listed.ok().flatten()
 }
 
-fn list(directory: &Path) -> Vec<(SessionId, PathBuf)> {
+fn list(directory: &Path) -> Option<Sockets> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
-        // The helper makes the directory with its first session.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        // The helper makes the directory when it starts; without it nothing can run.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Some(Vec::new()),
         Err(error) => {
             tracing::error!("cannot list the running servers in {}: {error}", directory.display());
-            return Vec::new();
+            return None;
         }
     };
     let id = |path: &Path| SessionId::new(path.file_name()?.to_str()?.strip_suffix(SOCKET_SUFFIX)?).ok();
-    entries.flatten().map(|entry| entry.path()).filter_map(|path| Some((id(&path)?, path))).collect()
+    let paths = entries.flatten().map(|entry| entry.path());
+    Some(paths.filter_map(|path| Some((id(&path)?, path))).collect())
 }
 
-/// Asks sessions what they are. Those that are busy, because PAM still opens the session, are
-/// returned too; others that do not answer are left to the helper.
-async fn running(
-    hub: &Arc<Hub>,
-    sockets: Vec<(SessionId, PathBuf)>,
-) -> (HashMap<Which, Session>, Vec<SessionId>) {
+/// Asks sessions what they are, each for at most `limit`. Who does not answer is left to the helper.
+async fn running(hub: &Arc<Hub>, sockets: Sockets, limit: Duration) -> Answers {
     let asked = sockets.into_iter().map(|(id, path)| async move {
-        let answer = timeout(ASK_LIMIT, hub.helper.session(&path)).await;
+        let answer = timeout(limit, hub.helper.session(&path)).await;
         (id, path, answer)
     });
     let mut answers = futures_util::stream::iter(asked).buffer_unordered(ASKED_AT_ONCE);
-    let (mut found, mut busy) = (HashMap::new(), Vec::new());
+    let mut answers_so_far = Answers::default();
+    let Answers { found, busy, odd } = &mut answers_so_far;
     while let Some((id, path, answer)) = answers.next().await {
         match answer {
-            Err(_) => busy.push(id),
+            Err(_) => busy.push((id, path)),
             // It has ended, and its socket is about to go or was left behind by a kill.
             Ok(Err(HelperError::Missing { .. })) => {}
             Ok(Err(error)) => {
                 tracing::warn!("cannot ask the session {id}, its server is left alone: {error}");
+                *odd += 1;
             }
             Ok(Ok((status, _))) if status.session != id => {
                 tracing::error!(
@@ -236,6 +273,7 @@ async fn running(
                     path.display(),
                     status.session
                 );
+                *odd += 1;
             }
             // It has been told to end; the records of it are cleaned as if it had.
             Ok(Ok((status, _))) if status.stopping => {}
@@ -247,9 +285,10 @@ async fn running(
                 }
                 Err(error) => {
                     tracing::warn!("the session {id} belongs to nobody the hub can know: {error}");
+                    *odd += 1;
                 }
             },
         }
     }
-    (found, busy)
+    answers_so_far
 }

@@ -383,3 +383,23 @@ async fn records_that_could_not_be_cleaned_are_cleaned_later_unless_the_server_r
     assert_eq!(test.hub.server(&user("alice"), &server("")).state, State::Ready);
     assert_eq!(started(&test.hub, "bob").await, State::Ready);
 }
+
+#[tokio::test]
+async fn records_are_kept_while_a_session_does_not_say_what_it_is() {
+    let test = TestHub::new().await;
+    leave_row(&test.hub, "bob", std::time::SystemTime::now());
+    test.helper.babble();
+    assert_eq!(test.hub.adopt().await, 0);
+    assert_eq!(test.hub.store.active_spawners().expect("readable").len(), 1);
+}
+
+#[tokio::test]
+async fn records_are_kept_when_the_sessions_cannot_be_listed() {
+    let test = TestHub::new().await;
+    leave_row(&test.hub, "bob", std::time::SystemTime::now());
+    let sessions = test.dir.path().join("run/sessions");
+    std::fs::remove_dir(&sessions).expect("removed");
+    std::fs::write(&sessions, "not a directory").expect("written");
+    assert_eq!(test.hub.adopt().await, 0);
+    assert_eq!(test.hub.store.active_spawners().expect("readable").len(), 1);
+}

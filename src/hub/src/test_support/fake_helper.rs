@@ -156,6 +156,17 @@ impl FakeHelper {
         self.session(user).expect("running").status.note.clone()
     }
 
+    /// Makes a session whose answers are no messages of the protocol.
+    pub fn babble(&self) {
+        let path = self.0.run.join("sessions").join("u4242-00000000000000ff.sock");
+        let listener = UnixListener::bind(path).expect("bound");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
+            }
+        });
+    }
+
     /// Ends a user's only server, as a signal or its own exit would.
     pub fn end(&self, user: &str, code: Option<i32>, signal: Option<i32>) {
         let session = self.session(user).expect("running");
