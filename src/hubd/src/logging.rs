@@ -151,7 +151,8 @@ fn text_of(event: &Event<'_>) -> String {
     let mut text = Text::default();
     event.record(&mut text);
     let mut safe = String::with_capacity(text.0.len());
-    for c in text.0.chars() {
+    // A text that is indented already, as an error with its cure, is not indented twice.
+    for c in text.0.replace("\n    ", "\n").chars() {
         if safe.len() > MESSAGE_BYTES_MAX {
             safe.push('…');
             break;

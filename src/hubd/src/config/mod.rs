@@ -78,7 +78,7 @@ impl Values {
         let Some((class, option)) = self.resolve(&assignment.class, &assignment.key, origin, problems) else {
             return;
         };
-        match option.kind.from_toml(&assignment.value) {
+        match option.kind.read_toml(&assignment.value) {
             Ok(value) => {
                 self.set.insert((class, option.key), (value, origin.clone()));
             }
@@ -96,7 +96,7 @@ impl Values {
         let Some((class, option)) = self.resolve(&argument.class, &argument.key, &origin, problems) else {
             return;
         };
-        let value = match option.kind.from_argument(&argument.text) {
+        let value = match option.kind.read_argument(&argument.text) {
             Ok(value) => value,
             Err(text) => return problems.push(wrong_value(&origin, &argument.class, option, &text)),
         };
@@ -139,7 +139,7 @@ impl Values {
         set.map(|(value, _)| value.clone()).or_else(|| {
             let option = classes.iter().find_map(|class| find(class, key))?;
             let mut table: toml::Table = format!("v = {}", option.default).parse().ok()?;
-            option.kind.from_toml(&table.remove("v")?).ok()
+            option.kind.read_toml(&table.remove("v")?).ok()
         })
     }
 

@@ -153,7 +153,7 @@ mod tests {
     fn every_default_is_of_its_kind() {
         for option in OPTIONS.iter().filter(|option| !option.default.is_empty()) {
             let table: toml::Table = format!("v = {}", option.default).parse().unwrap();
-            assert!(option.kind.from_toml(&table["v"]).is_ok(), "{}.{}", option.class, option.key);
+            assert!(option.kind.read_toml(&table["v"]).is_ok(), "{}.{}", option.class, option.key);
         }
     }
 

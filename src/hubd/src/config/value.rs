@@ -59,7 +59,7 @@ impl Kind {
     }
 
     /// Reads a value from TOML; the error says what was wanted instead.
-    pub fn from_toml(self, toml: &Toml) -> Result<Value, String> {
+    pub fn read_toml(self, toml: &Toml) -> Result<Value, String> {
         let read = match (self, toml) {
             (Self::Text, Toml::String(text)) => Some(Value::Text(text.clone())),
             (Self::Choice(words), Toml::String(text)) => choice(words, text),
@@ -96,7 +96,7 @@ impl Kind {
 
     /// Reads what was written after `=` on the command line, as JupyterHub does: text needs no
     /// quotes; a list or table may be TOML, or one element of it.
-    pub fn from_argument(self, text: &str) -> Result<Value, String> {
+    pub fn read_argument(self, text: &str) -> Result<Value, String> {
         let as_toml = || format!("v = {text}").parse::<toml::Table>().ok()?.remove("v");
         let toml = match self {
             Self::Text | Self::Choice(_) => Toml::String(text.to_owned()),
@@ -124,7 +124,7 @@ impl Kind {
                 _ => Toml::String(text.to_owned()),
             },
         };
-        self.from_toml(&toml)
+        self.read_toml(&toml)
     }
 }
 
@@ -194,14 +194,14 @@ mod tests {
 
     #[test]
     fn arguments_need_no_quotes_and_lists_take_single_elements() {
-        assert_eq!(Kind::Text.from_argument("8000"), Ok(Value::Text("8000".into())));
-        assert_eq!(Kind::Integer(0, 65535).from_argument("8000"), Ok(Value::Integer(8000)));
-        assert_eq!(Kind::Number(0.0).from_argument("14"), Ok(Value::Number(14.0)));
-        assert_eq!(Kind::Bool.from_argument("True"), Ok(Value::Bool(true)));
-        assert_eq!(Kind::List.from_argument("alice"), Ok(Value::List(vec!["alice".into()])));
-        assert_eq!(Kind::List.from_argument("['a', 'b']"), Ok(Value::List(vec!["a".into(), "b".into()])));
-        let mut value = Kind::TextTable.from_argument("A=1").unwrap();
-        value.extend(Kind::TextTable.from_argument("B=x=y").unwrap());
+        assert_eq!(Kind::Text.read_argument("8000"), Ok(Value::Text("8000".into())));
+        assert_eq!(Kind::Integer(0, 65535).read_argument("8000"), Ok(Value::Integer(8000)));
+        assert_eq!(Kind::Number(0.0).read_argument("14"), Ok(Value::Number(14.0)));
+        assert_eq!(Kind::Bool.read_argument("True"), Ok(Value::Bool(true)));
+        assert_eq!(Kind::List.read_argument("alice"), Ok(Value::List(vec!["alice".into()])));
+        assert_eq!(Kind::List.read_argument("['a', 'b']"), Ok(Value::List(vec!["a".into(), "b".into()])));
+        let mut value = Kind::TextTable.read_argument("A=1").unwrap();
+        value.extend(Kind::TextTable.read_argument("B=x=y").unwrap());
         let Value::Table(table) = value else { panic!() };
         assert_eq!(table["A"], "1");
         assert_eq!(table["B"], "x=y");
@@ -209,17 +209,17 @@ mod tests {
 
     #[test]
     fn a_value_of_the_wrong_kind_or_out_of_bounds_is_refused() {
-        assert!(Kind::Integer(0, 65535).from_argument("70000").unwrap_err().contains("0 to 65535"));
-        assert!(Kind::Integer(0, 65535).from_argument("http").is_err());
-        assert!(Kind::Bool.from_argument("maybe").unwrap_err().contains("true or false"));
-        assert!(Kind::Choice(&["pam", "dummy"]).from_argument("ldap").unwrap_err().contains("pam, dummy"));
-        assert!(Kind::List.from_toml(&Toml::Integer(1)).is_err());
-        assert!(Kind::List.from_toml(&Toml::Array(vec![Toml::Integer(1)])).is_err());
-        assert!(Kind::Number(0.0).from_toml(&Toml::Float(f64::NAN)).is_err());
+        assert!(Kind::Integer(0, 65535).read_argument("70000").unwrap_err().contains("0 to 65535"));
+        assert!(Kind::Integer(0, 65535).read_argument("http").is_err());
+        assert!(Kind::Bool.read_argument("maybe").unwrap_err().contains("true or false"));
+        assert!(Kind::Choice(&["pam", "dummy"]).read_argument("ldap").unwrap_err().contains("pam, dummy"));
+        assert!(Kind::List.read_toml(&Toml::Integer(1)).is_err());
+        assert!(Kind::List.read_toml(&Toml::Array(vec![Toml::Integer(1)])).is_err());
+        assert!(Kind::Number(0.0).read_toml(&Toml::Float(f64::NAN)).is_err());
     }
 
     #[test]
     fn a_refused_text_is_not_repeated_because_it_may_be_a_secret() {
-        assert!(!Kind::Integer(0, 1).from_argument("hunter2").unwrap_err().contains("hunter2"));
+        assert!(!Kind::Integer(0, 1).read_argument("hunter2").unwrap_err().contains("hunter2"));
     }
 }
