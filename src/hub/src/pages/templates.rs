@@ -138,6 +138,24 @@ mod tests {
     }
 
     #[test]
+    fn an_announcement_of_one_page_replaces_the_general_one() {
+        let templates = Templates::new();
+        let vars = context! { announcement => "everywhere", announcement_login => "at the <b>door</b>" };
+        let login = templates.render("login.html", vars.clone()).unwrap();
+        assert!(login.contains("at the <b>door</b>") && !login.contains("everywhere"), "{login}");
+        assert!(templates.render("home.html", vars).unwrap().contains("everywhere"));
+    }
+
+    #[test]
+    fn a_template_of_a_site_can_extend_the_built_in_one() {
+        let mut environment = Templates::new().environment;
+        let own = "{% extends \"templates/login.html\" %}{% block login %}{{ super() }}<p>house rules</p>{% endblock %}";
+        environment.add_template("own.html", own).unwrap();
+        let page = environment.get_template("own.html").unwrap().render(context! {}).unwrap();
+        assert!(page.contains("username_input") && page.contains("house rules"), "{page}");
+    }
+
+    #[test]
     fn the_prefix_of_upstream_reaches_the_built_in_templates() {
         assert_eq!(built_in("templates/page.html"), built_in("page.html"));
         assert_eq!(built_in("../page.html"), None);
