@@ -1,6 +1,7 @@
 //! Having running servers back: the helper's sessions directory is the truth about what runs.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +64,14 @@ impl Hub {
                 Vec::new()
             }
         };
-        let Some(sockets) = sockets(self).await else { return 0 };
+        let sockets = match sockets(self).await {
+            Ok(sockets) => sockets,
+            Err(error) => {
+                let directory = self.helper.sessions();
+                tracing::error!("cannot list the running servers in {}: {error}", directory.display());
+                return 0;
+            }
+        };
         let Asked { sessions, certain } = self.ask_all(sockets).await;
         let count = sessions.len();
         for which in sessions.keys() {
@@ -102,7 +110,8 @@ impl Hub {
     /// it may be on its way out, or the start in progress may be about to hear of it. `seen` counts.
     pub(super) async fn rescan(self: &Arc<Self>, seen: &mut HashMap<SessionId, u32>) {
         let known = self.servers.sessions();
-        let Some(mut unknown) = sockets(self).await else { return };
+        // Whoever cannot list now could not at the start, and was told so then.
+        let Ok(mut unknown) = sockets(self).await else { return };
         unknown.retain(|(id, _)| !known.contains(id));
         let before = std::mem::take(seen);
         for (id, _) in &unknown {
@@ -123,7 +132,7 @@ impl Hub {
 /// The session of a server that the helper says is running.
 pub(super) async fn find(hub: &Arc<Hub>, which: &Which) -> Option<Session> {
     let known = hub.servers.sessions();
-    let unknown = sockets(hub).await?.into_iter().filter(|(id, _)| !known.contains(id)).collect();
+    let unknown = sockets(hub).await.ok()?.into_iter().filter(|(id, _)| !known.contains(id)).collect();
     let session = running(hub, unknown, ASK_LIMIT).await.found.remove(which)?;
     write_rows(hub, vec![(which.clone(), session.status.clone())]).await;
     Some(session)
@@ -227,26 +236,21 @@ async fn settle(hub: &Arc<Hub>, gone: Vec<(String, String)>) {
     }
 }
 
-/// The control sockets in the sessions directory, if it can be read.
-async fn sockets(hub: &Arc<Hub>) -> Option<Sockets> {
+/// The control sockets in the sessions directory.
+async fn sockets(hub: &Arc<Hub>) -> io::Result<Sockets> {
     let directory = hub.helper.sessions();
-    let listed = tokio::task::spawn_blocking(move || list(&directory)).await;
-    listed.ok().flatten()
+    tokio::task::spawn_blocking(move || list(&directory)).await?
 }
 
-fn list(directory: &Path) -> Option<Sockets> {
+fn list(directory: &Path) -> io::Result<Sockets> {
     let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
         // The helper makes the directory when it starts; without it nothing can run.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Some(Vec::new()),
-        Err(error) => {
-            tracing::error!("cannot list the running servers in {}: {error}", directory.display());
-            return None;
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
     };
     let id = |path: &Path| SessionId::new(path.file_name()?.to_str()?.strip_suffix(SOCKET_SUFFIX)?).ok();
     let paths = entries.flatten().map(|entry| entry.path());
-    Some(paths.filter_map(|path| Some((id(&path)?, path))).collect())
+    Ok(paths.filter_map(|path| Some((id(&path)?, path))).collect())
 }
 
 /// Asks sessions what they are, each for at most `limit`. Who does not answer is left to the helper.
