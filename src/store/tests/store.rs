@@ -442,14 +442,15 @@ fn a_thousand_users_are_made_in_well_under_a_second() {
     assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
 }
 
-/// The program named by `HUBD_TEST_JUPYTERHUB`, and the Python beside it.
+/// JupyterHub's program and the Python beside it, in the environment that `HUBD_TEST_JUPYTERHUB` names: its
+/// folder, or a program in it.
 fn jupyterhub() -> Option<(PathBuf, PathBuf)> {
-    let Some(program) = std::env::var_os("HUBD_TEST_JUPYTERHUB").map(PathBuf::from) else {
-        println!("skipped: HUBD_TEST_JUPYTERHUB does not name a jupyterhub program");
+    let Some(named) = std::env::var_os("HUBD_TEST_JUPYTERHUB").map(PathBuf::from) else {
+        println!("skipped: HUBD_TEST_JUPYTERHUB does not name an environment with jupyterhub");
         return None;
     };
-    let python = program.parent().unwrap().join("python3");
-    Some((program, python))
+    let folder = if named.is_dir() { named.join("bin") } else { named.parent().unwrap().to_owned() };
+    Some((folder.join("jupyterhub"), folder.join("python3")))
 }
 
 fn run(command: &mut std::process::Command) -> String {

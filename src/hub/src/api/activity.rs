@@ -44,7 +44,8 @@ pub async fn record(ask: Ask, body: Body) -> Answer {
         Some(_) => return Err(HttpError::bad_request(FORM).into()),
     };
     for (server, value) in servers.into_iter().flatten() {
-        if ask.hub.store.spawner(&user.name, server)?.is_none() {
+        // The default server exists for everybody, also before its first start.
+        if !server.is_empty() && ask.hub.store.spawner(&user.name, server)?.is_none() {
             let text = format!("No such server '{server}' for user {}", user.name);
             return Err(HttpError::bad_request(text).into());
         }

@@ -82,8 +82,11 @@ pub async fn delete(ask: Ask) -> Answer {
 pub async fn set_properties(ask: Ask, body: Body) -> Answer {
     ask.need(&["groups"], Target::Group(ask.path("group")))?;
     let group = find(&ask)?;
-    let data = body::object(body, "Must specify properties").await?;
-    ask.hub.store.set_group_properties(&group.name, &Value::Object(data))?;
+    let data = body::json(body).await?;
+    if !data.is_object() {
+        return Err(HttpError::bad_request("Must specify properties").into());
+    }
+    ask.hub.store.set_group_properties(&group.name, &data)?;
     answer(&ask)
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::StatusCode;
 use http::request::Parts;
 use hubd_proto::UserName;
 use hubd_store::NewUser;
@@ -20,14 +19,13 @@ const LOGIN_COOKIE_LIFETIME: Duration = Duration::from_secs(30 * 86400);
 const CLEARED_AGO: Duration = Duration::from_secs(365 * 86400);
 
 impl Hub {
-    /// Ends a login attempt well: makes or updates the user's rows (roles, admin), keeps the PAM handle,
+    /// Ends a login that the hub's lists admit: makes or updates the user's rows (roles, admin), keeps the PAM handle,
     /// and returns the `Set-Cookie` values (session id, login, ticket, `_xsrf`), all new.
     pub async fn finish_login(
         self: &Arc<Self>,
         parts: &Parts,
         mut login: LoggedIn,
     ) -> Result<Vec<String>, HttpError> {
-        self.check_allowed(&login.user)?;
         let now = self.clock.now();
         let admin = self.settings.authenticator.admin_users.contains(&login.user).then_some(true);
         let new = NewUser { name: login.user.to_string(), admin: false, cookie_id: self.new_token() };
@@ -94,24 +92,6 @@ impl Hub {
             secure: self.is_https(parts),
         };
         cookie.header()
-    }
-
-    /// Whether somebody who is who they say may use this hub.
-    fn check_allowed(&self, user: &UserName) -> Result<(), HttpError> {
-        let rules = &self.settings.authenticator;
-        let exists = || Ok::<_, HttpError>(self.store.user(user.as_str())?.is_some());
-        let allowed = !rules.blocked_users.contains(user)
-            && (rules.allow_all
-                || rules.allowed_users.contains(user)
-                || rules.admin_users.contains(user)
-                || (rules.allow_existing_users && exists()?));
-        if allowed {
-            return Ok(());
-        }
-        tracing::warn!(%user, "login refused: not allowed on this hub");
-        let text = "Your password is right, but this account may not use this JupyterHub. \
-                    Ask the administrator to allow it.";
-        Err(HttpError::new(StatusCode::FORBIDDEN, text))
     }
 
     /// What the session before this login was given must not outlive it unseen: its logout can no longer name it.

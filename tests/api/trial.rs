@@ -1,0 +1,131 @@
+//! A hub for a trial: dummy logins, servers of one ordinary user, plain HTTP on a port of its own.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use hubd_tests::{Person, PersonKind, Process, Web, free_port, notebook_program, programs, until};
+
+/// How long helper and daemon may take to answer, on a machine that is busy with a build.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Helper and daemon, running; they and their servers end when it is dropped.
+pub struct Trial {
+    directory: tempfile::TempDir,
+    port: u16,
+    // Dropped in this order: the daemon, the helper, then the account with what still runs.
+    hubd: Option<Process>,
+    helper: Option<Process>,
+    person: Option<Person>,
+}
+
+impl Trial {
+    /// Starts both. `tables` are further tables of hubd.toml.
+    pub fn start(tables: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let root = nix::unistd::geteuid().is_root();
+        // As root an account is made for it: the trial mode is for ordinary users.
+        let person = root.then(|| {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            Person::new(&format!("hubt-api-{number}"), PersonKind::Ordinary)
+        });
+        let directory = tempfile::Builder::new().prefix("hubt-api").tempdir().expect("a directory");
+        let mut trial = Self { directory, port: free_port(), hubd: None, helper: None, person };
+        trial.write_files(tables);
+        let socket = trial.path("run/helper.sock");
+        let helper =
+            trial.command("hubd-helper", &["--listen", "run/helper.sock", "--policy", "helper.toml"]);
+        trial.helper = Some(trial.process("helper", helper));
+        until("the helper's socket", START_LIMIT, || socket.exists().then_some(()));
+        let hubd = trial.command("hubd", &["-f", "hubd.toml"]);
+        trial.hubd = Some(trial.process("hubd", hubd));
+        let web = trial.web();
+        until("an answer of hubd", START_LIMIT, || {
+            web.try_request("GET", "/hub/health", &[], b"").ok().filter(|answer| answer.status == 200)
+        });
+        trial
+    }
+
+    /// A browser without cookies.
+    pub fn web(&self) -> Web {
+        Web::plain(SocketAddr::from(([127, 0, 0, 1], self.port)))
+    }
+
+    /// What both programs said.
+    pub fn logs(&self) -> String {
+        let read = |name: &str| std::fs::read_to_string(self.path(name)).unwrap_or_default();
+        format!("--- hubd\n{}--- helper\n{}", read("hubd.log"), read("helper.log"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write_files(&self, tables: &str) {
+        let write = |name: &str, text: String| std::fs::write(self.path(name), text).expect("written");
+        let program = notebook_program();
+        write("helper.toml", format!("[profile.default]\nprogram = [\"{}\"]\n", program.display()));
+        let tables = if tables.contains("[Authenticator]") {
+            tables.to_owned()
+        } else {
+            format!("{tables}[Authenticator]\nallow_all = true\n")
+        };
+        write(
+            "hubd.toml",
+            format!(
+                "[JupyterHub]\nbind_url = \"http://127.0.0.1:{}/\"\nhub_port = {}\nhelper_socket = \"{}\"\n\
+                 authenticator_class = \"dummy\"\nspawner_class = \"simple\"\n{tables}",
+                self.port,
+                free_port(),
+                self.path("run/helper.sock").display()
+            ),
+        );
+        // The account may not be able to enter the folder of the sources. A program of its own copies: a file that
+        // this process had open for writing could not be run while another test forks ("text file busy").
+        for (name, program) in [("hubd", &programs().hubd), ("hubd-helper", &programs().helper)] {
+            hubd_tests::run("cp", &[&program.to_string_lossy(), &self.path(name).to_string_lossy()]);
+        }
+        std::fs::set_permissions(self.directory.path(), std::fs::Permissions::from_mode(0o755)).expect("set");
+        std::fs::set_permissions(self.path("hubd.toml"), std::fs::Permissions::from_mode(0o600))
+            .expect("set");
+        if let Some(person) = &self.person {
+            hubd_tests::run("chown", &["-R", &person.name, &self.directory.path().to_string_lossy()]);
+        }
+    }
+
+    /// The command that runs a program as the ordinary user, in the trial's directory.
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let program = self.path(program);
+        let mut command = match &self.person {
+            None => Command::new(program),
+            Some(person) => {
+                let mut command = Command::new("setpriv");
+                let uid = person.uid.to_string();
+                command.args(["--reuid", &uid, "--regid", &uid, "--clear-groups", "--"]).arg(program);
+                command
+            }
+        };
+        let home = self.person.as_ref().map_or_else(|| Path::new("/tmp"), |person| &person.home);
+        command.args(arguments).current_dir(self.directory.path());
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8").env("HOME", home);
+        command
+    }
+
+    fn process(&self, name: &str, mut command: Command) -> Process {
+        Process::start(name, &mut command, &self.path(&format!("{name}.log")))
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.logs());
+        }
+        drop(self.hubd.take());
+        drop(self.helper.take());
+        drop(self.person.take());
+    }
+}
