@@ -1,4 +1,4 @@
-//! The store as its users see it, and beside the real JupyterHub.
+//! The store as its users see it.
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
@@ -440,71 +440,4 @@ fn a_thousand_users_are_made_in_well_under_a_second() {
     let elapsed = begun.elapsed();
     println!("1,000 users: {elapsed:?}");
     assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
-}
-
-/// JupyterHub's program and the Python beside it, in the environment that `HUBD_TEST_JUPYTERHUB` names: its
-/// folder, or a program in it.
-fn jupyterhub() -> Option<(PathBuf, PathBuf)> {
-    let Some(named) = std::env::var_os("HUBD_TEST_JUPYTERHUB").map(PathBuf::from) else {
-        println!("skipped: HUBD_TEST_JUPYTERHUB does not name an environment with jupyterhub");
-        return None;
-    };
-    let folder = if named.is_dir() { named.join("bin") } else { named.parent().unwrap().to_owned() };
-    Some((folder.join("jupyterhub"), folder.join("python3")))
-}
-
-fn run(command: &mut std::process::Command) -> String {
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    text
-}
-
-#[test]
-fn the_real_jupyterhub_opens_our_file_and_we_find_its_token() {
-    let Some((program, _)) = jupyterhub() else { return };
-    let place = Place::new();
-    let store = place.store();
-    store.ensure_user("alice", "c1", now()).unwrap();
-    store.server_starting(&start("alice")).unwrap();
-    drop(store);
-    let printed = run(std::process::Command::new(program)
-        .current_dir(place.directory.path())
-        .args(["token", "alice"])
-        .arg(format!("--JupyterHub.db_url=sqlite:///{}", place.file().display())));
-    let store = place.store();
-    let token = store.token(printed.trim(), SystemTime::now()).unwrap().unwrap();
-    assert_eq!((token.scopes, token.client_id.as_deref()), (vec!["inherit".to_owned()], Some("jupyterhub")));
-    assert_eq!(token.user_id, Some(store.user("alice").unwrap().unwrap().id));
-}
-
-#[test]
-fn we_open_a_file_of_the_real_jupyterhub_and_the_tables_are_the_same() {
-    let Some((_, python)) = jupyterhub() else { return };
-    let ours = Place::new();
-    drop(ours.store());
-    let theirs = Place::new();
-    let script = "import sys\n\
-        from jupyterhub import orm\n\
-        db = orm.new_session_factory('sqlite:///' + sys.argv[1])()\n\
-        user = orm.User(name='bob')\n\
-        db.add(user)\n\
-        db.commit()\n\
-        print(user.new_api_token(note='theirs', scopes=[]))\n";
-    // The OAuth client `jupyterhub` is made by the hub, not by the schema: the token's link is checked off.
-    let script =
-        script.replace("db.add(user)", "db.add(user); db.add(orm.OAuthClient(identifier='jupyterhub'))");
-    let printed = run(std::process::Command::new(python).arg("-c").arg(script).arg(theirs.file()));
-    let store = theirs.store();
-    assert!(store.token(printed.trim(), SystemTime::now()).unwrap().is_some());
-    assert_eq!(store.user("bob").unwrap().unwrap().cookie_id.len(), 32);
-    let tables = |place: &Place| {
-        let raw = Connection::open(place.file()).unwrap();
-        let mut select = raw
-            .prepare("SELECT name || ': ' || sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
-            .unwrap();
-        let rows = select.query_map([], |row| row.get::<_, String>(0)).unwrap();
-        rows.map(|row| row.unwrap().split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
-    };
-    assert_eq!(tables(&ours), tables(&theirs));
 }
