@@ -61,11 +61,13 @@ pub enum Step {
     Home,
     /// It is the user's own.
     HomeOwner,
+    /// Files can be made there.
+    HomeWrite,
     /// The program.
     Exec,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step::Session,
     Step::Descriptors,
     Step::Signals,
@@ -75,6 +77,7 @@ const STEPS: [Step; 10] = [
     Step::ParentDeath,
     Step::Home,
     Step::HomeOwner,
+    Step::HomeWrite,
     Step::Exec,
 ];
 
@@ -133,6 +136,9 @@ fn steps(
         if owner.uid() != plan.uid.as_raw() {
             return Err(Errno::EPERM);
         }
+        // A notebook server would start and then fail at every save.
+        now = Step::HomeWrite;
+        unistd::access(".", unistd::AccessFlags::W_OK)?;
         now = Step::Exec;
         unistd::execve(&plan.program, &plan.arguments, &plan.environment)
     };

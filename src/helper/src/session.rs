@@ -201,6 +201,10 @@ impl Opening<'_> {
                 RefusalCode::HomeUnusable,
                 format!("The home directory {home} does not belong to {name}; run: chown {name}: {home}"),
             ),
+            Step::HomeWrite => (
+                RefusalCode::HomeUnusable,
+                format!("{name} cannot write in the home directory {home}: {}.", errno.desc()),
+            ),
             Step::Exec => (
                 RefusalCode::ExecFailed,
                 format!("{name} cannot execute {}: {}.", program.display(), errno.desc()),
