@@ -63,7 +63,8 @@ impl Installation {
         let mark = format!("hubd-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut installation = Self {
             base: Path::new("/var/lib").join(&mark),
-            run_base: Path::new("/run").join(&mark),
+            // Short: the sockets of kernels lie below, and a socket's path has at most 107 bytes.
+            run_base: Path::new("/run").join(mark.replace("hubd-test", "hubt")),
             pam_service: Path::new("/etc/pam.d").join(&mark),
             plain: setup.plain,
             trial: setup.trial,
@@ -107,7 +108,7 @@ impl Installation {
 
     /// The directory of the helper's sockets.
     pub fn runtime(&self) -> PathBuf {
-        self.run_base.join("run")
+        self.run_base.clone()
     }
 
     /// The helper's socket.
@@ -243,12 +244,8 @@ impl Installation {
             fs::create_dir_all(self.path(name)).unwrap();
         }
         fs::create_dir_all(self.runtime()).unwrap();
-        for (path, mode) in [
-            (self.base.clone(), 0o755),
-            (self.run_base.clone(), 0o755),
-            (self.runtime(), 0o711),
-            (self.path("state"), 0o700),
-        ] {
+        for (path, mode) in [(self.base.clone(), 0o755), (self.runtime(), 0o711), (self.path("state"), 0o700)]
+        {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         }
         // The daemon's user may not be able to enter the folder of the sources.

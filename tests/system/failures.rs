@@ -99,7 +99,8 @@ fn closed_home(_: &mut Suite) {
     let person = Person::new("hubt-s-closed", PersonKind::ClosedHome);
     let installation = Installation::running(&standard());
     let answer = failed_page(&installation.web(), &person);
-    assert_explains(&answer, &["Spawn failed", "home"]);
+    let home = person.home.to_string_lossy().into_owned();
+    assert_explains(&answer, &["Spawn failed", "cannot write in the home directory", &home]);
     assert!(installation.sessions().is_empty());
 }
 

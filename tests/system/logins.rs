@@ -69,7 +69,7 @@ fn system_account(suite: &mut Suite) {
 
 fn expired(suite: &mut Suite) {
     let answer = refused_kind(suite, "hubt-s-expired", PersonKind::Expired);
-    assert!(answer.words().contains("expired"), "{}", answer.words());
+    assert!(answer.words().contains("account has expired"), "{}", answer.words());
 }
 
 fn no_login(suite: &mut Suite) {

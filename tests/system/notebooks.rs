@@ -47,6 +47,7 @@ fn pages(suite: &mut Suite) {
 /// What jupyterhub-singleuser prints must not appear among the hub's own lines.
 fn own_log(suite: &mut Suite) {
     let alice = (suite.alice().name.clone(), suite.alice().password.clone());
+    suite.fresh_homes();
     let web = suite.installation().web();
     web.log_in(&alice.0, &alice.1);
     start(&web, &alice.0);
@@ -67,8 +68,12 @@ fn tcp(suite: &mut Suite) {
 
 /// Starts somebody's default server over the API, and waits until it is ready.
 pub fn start(web: &hubd_tests::Web, user: &str) {
-    let answer = web.api("POST", &format!("users/{user}/server"), "");
-    assert!(matches!(answer.status, 201 | 202), "{}: {}", answer.status, answer.words());
+    // 400 while the hub is still busy with a server that has just ended.
+    until("the hub to take the request", Duration::from_secs(30), || {
+        let answer = web.api("POST", &format!("users/{user}/server"), "");
+        assert!(matches!(answer.status, 201 | 202 | 400), "{}: {}", answer.status, answer.words());
+        (answer.status != 400).then_some(())
+    });
     until("the server to be ready", Duration::from_secs(60), || {
         let model = web.api("GET", &format!("users/{user}"), "").json();
         model["servers"][""]["ready"].as_bool().filter(|ready| *ready)
