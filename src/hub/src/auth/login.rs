@@ -52,6 +52,7 @@ impl Hub {
             cookies.push(cookie(TICKET_COOKIE, ticket.expose(), hub_prefix.as_str(), until));
         }
         cookies.push(self.new_xsrf_cookie(parts, &session_id, &user.cookie_id));
+        tracing::info!("User logged in: {}", login.user);
         Ok(cookies)
     }
 
@@ -63,6 +64,7 @@ impl Hub {
             self.store.end_session(browser.user.id, session_id, &self.new_token())?;
             let ticket = self.ticket(&parts.headers);
             self.end_login(session_id.unwrap_or_default(), &browser.name, ticket).await;
+            tracing::info!("User logged out: {}", browser.name);
             if self.settings.shutdown_on_logout {
                 self.stop_servers_of(&browser.name).await;
             }

@@ -182,7 +182,7 @@ impl Hub {
             let (hub, user) = (Arc::clone(self), login.user.clone());
             tokio::spawn(async move { hub.end_login("", &user, Some(ticket)).await });
         }
-        self.refused(login.user.as_str(), LoginRefused::uniform())
+        self.refused(login.user.as_str(), LoginRefused::not_allowed())
     }
 
     /// Whether the hub's lists admit `user`, in JupyterHub's order: blocked, allowed, existing.

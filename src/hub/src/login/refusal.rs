@@ -40,6 +40,15 @@ impl LoginRefused {
         Self::new(403, RefusalCode::LoginRefused.as_str(), "Invalid username or password")
     }
 
+    /// For somebody who has proved who they are: they may know that it was not the password.
+    pub(super) fn not_allowed() -> Self {
+        Self::new(
+            403,
+            "not-allowed",
+            "The password is right, but this account may not use this hub. Ask the administrator to allow it.",
+        )
+    }
+
     pub(super) fn took_too_long() -> Self {
         Self::new(
             403,

@@ -130,7 +130,7 @@ async fn the_hubs_lists_decide_after_the_password() {
         done(begin(&test.hub, name, PASSWORD).await);
     }
     for name in ["mallory", "bob"] {
-        assert_eq!(refused(begin(&test.hub, name, PASSWORD).await).code, "login-refused");
+        assert_eq!(refused(begin(&test.hub, name, PASSWORD).await).code, "not-allowed");
     }
     // The tickets that nobody will use are ended.
     while test.helper.requests().iter().filter(|name| *name == "revoke").count() < 2 {
