@@ -26,14 +26,7 @@ const WORKER_SCOPE: &str = "service-worker-allowed";
 
 /// Removes from a server's answer what a server may not say. `path` is that of the request.
 pub(crate) fn clean(headers: &mut HeaderMap, route: &Route, path: &str, hub_cookies: &[String]) {
-    if let Some(named) = named_in_connection(headers) {
-        for name in named.iter().filter(|name| **name != header::CONTENT_LENGTH) {
-            headers.remove(name);
-        }
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
+    end_hop(headers);
     for name in ABOUT_THE_ORIGIN {
         headers.remove(name);
     }
@@ -52,6 +45,18 @@ pub(crate) fn clean(headers: &mut HeaderMap, route: &Route, path: &str, hub_cook
         } else {
             tracing::warn!("cookie outside the server's part of the site dropped: {}", route.prefix);
         }
+    }
+}
+
+/// Removes what is meant for this connection only.
+pub(crate) fn end_hop(headers: &mut HeaderMap) {
+    if let Some(named) = named_in_connection(headers) {
+        for name in named.iter().filter(|name| **name != header::CONTENT_LENGTH) {
+            headers.remove(name);
+        }
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
     }
 }
 

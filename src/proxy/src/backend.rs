@@ -77,6 +77,12 @@ async fn connect_and_check(target: &Target) -> Result<Stream, BackendFailure> {
             }
             tcp(stream, target)
         }
+        Endpoint::Name(name, port) => {
+            let stream =
+                TcpStream::connect((&**name, *port)).await.map_err(|error| refused(target, &error))?;
+            tcp(stream, target)
+        }
+        Endpoint::Tls(..) => Err(BackendFailure::Refused),
     }
 }
 

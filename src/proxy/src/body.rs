@@ -1,6 +1,6 @@
 //! The bodies that stream through: from the browser to a server, and back.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
@@ -20,6 +20,24 @@ use crate::{BoxBody, BoxError};
 /// A short body of text.
 pub(crate) fn text(text: impl Into<Bytes>) -> BoxBody {
     http_body_util::Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A whole body of at most so many bytes; nothing if it is longer or breaks off.
+pub(crate) async fn collect<B>(body: B, bytes_max: usize) -> Option<Vec<u8>>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut body = pin!(body);
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.ok()?;
+        let piece = frame.data_ref().map_or(&[][..], |piece| piece);
+        if bytes.len() + piece.len() > bytes_max {
+            return None;
+        }
+        bytes.extend_from_slice(piece);
+    }
+    Some(bytes)
 }
 
 /// A request's body as it comes from the browser, which must not take for ever.

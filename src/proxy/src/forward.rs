@@ -1,19 +1,21 @@
 //! From a request to an answer: to the app, or through to a user server.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version, response};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::body::{self, Download, Inbound, Lease, Progress, Upload};
+use crate::foreign::{self, ForeignHub};
 use crate::head::{self, Origin, Peer};
 use crate::listen::Service;
-use crate::path::CanonicalPath;
+use crate::path::{CanonicalPath, PathError};
 use crate::routes::Route;
 use crate::screen::{self, Refusal};
 use crate::wire::Watch;
@@ -25,6 +27,9 @@ pub(crate) struct Routed {
     pub(crate) head: Parts,
     pub(crate) origin: Origin,
     pub(crate) route: Arc<Route>,
+    pub(crate) peer: Peer,
+    /// It asks for another protocol.
+    pub(crate) websocket: bool,
 }
 
 impl Service {
@@ -49,22 +54,59 @@ impl Service {
             Err(error) => return refused(error.into()),
         };
         let origin = Origin::new(peer, host, &head.headers, &self.proxy.settings);
-        head::clean(&mut head, peer.trusted);
+        let foreign = self.proxy.settings.foreign.as_deref();
+        head::clean(&mut head, peer.trusted || foreign.is_some());
         head.extensions.insert(origin.client.clone());
-        let Some(route) = self.proxy.routes.find(&path) else {
-            head.uri = screen::canonical_uri(&uri, &path);
+        let found = match foreign {
+            None => self.proxy.routes.find(&path),
+            Some(foreign) => match self.find_foreign(foreign, &path, &origin.client.host, &head) {
+                Ok(found) => found,
+                Err(error) => return refused(error.into()),
+            },
+        };
+        let Some(route) = found else {
+            head.uri = if foreign.is_some() { uri } else { screen::canonical_uri(&uri, &path) };
             return self.proxy.app.call(Request::from_parts(head, body.boxed_unsync())).await;
         };
-        let routed = Routed { head, origin, route };
+        let routed = Routed { head, origin, route, peer, websocket: upgrade.is_some() };
+        if let Some(foreign) = foreign {
+            foreign.counters.asked(routed.websocket);
+        }
         // What is rare is boxed, so that the usual request's future stays small.
         let result = match upgrade {
             Some(_) if !body.is_end_stream() => return refused(Refusal::Framing),
             Some((protocol, client)) => Box::pin(upgrade::start(self, &routed, protocol, client)).await,
-            None => self.exchange(&routed, body).await,
+            None => match foreign.and_then(|foreign| foreign.answer_timeout) {
+                None => self.exchange(&routed, body).await,
+                Some(limit) => tokio::time::timeout(limit, Box::pin(self.exchange(&routed, body)))
+                    .await
+                    .unwrap_or(Err(BackendFailure::Timeout)),
+            },
         };
-        result.unwrap_or_else(|failure| {
-            self.proxy.app.backend_failed(&routed.head, &routed.route.prefix, failure)
-        })
+        match result {
+            Ok(response) => response,
+            Err(failure) => self.proxy.app.answer_failure(&routed.head, &routed.route.prefix, failure).await,
+        }
+    }
+
+    /// The route of a request for somebody else's hub.
+    fn find_foreign(
+        &self,
+        foreign: &ForeignHub,
+        path: &CanonicalPath<'_>,
+        host: &str,
+        head: &Parts,
+    ) -> Result<Option<Arc<Route>>, PathError> {
+        if head.uri == foreign::HEALTH {
+            return Ok(None);
+        }
+        let began = Instant::now();
+        let found = match foreign.lookup_path(host, &head.uri) {
+            Some(path) => self.proxy.routes.find(&CanonicalPath::new(&path)?),
+            None => self.proxy.routes.find(path),
+        };
+        foreign.counters.looked_up(began.elapsed());
+        Ok(found)
     }
 
     /// Sends a request to its server, over a waiting connection if there is one.
@@ -86,7 +128,7 @@ impl Service {
             }
         }
         let timeout = self.proxy.settings.connect_timeout;
-        let mut sender = Box::pin(backend::open(&routed.route.target, timeout)).await?;
+        let mut sender = Box::pin(backend::open(&routed.route.destination.target, timeout)).await?;
         match sender.send_request(request).await {
             Ok(response) => self.relay(routed, response, Lease { sender, upload: progress }),
             Err(error) => failed(routed, &progress, &error),
@@ -100,7 +142,29 @@ impl Service {
         *request.uri_mut() = routed.head.uri.clone();
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = head::for_server(&routed.head, &routed.origin, &self.proxy.settings);
+        if let Some(foreign) = &self.proxy.settings.foreign {
+            foreign.add_headers(routed, request.headers_mut());
+            if let Some(uri) = foreign.server_uri(&routed.head.uri, &routed.route) {
+                *request.uri_mut() = uri;
+            }
+        }
         request
+    }
+
+    /// Takes from a server's answer what must not reach the browser.
+    pub(crate) fn clean_answer(&self, routed: &Routed, answer: &mut response::Parts) {
+        let settings = &self.proxy.settings;
+        match &settings.foreign {
+            None => {
+                let path = routed.head.uri.path();
+                answer::clean(&mut answer.headers, &routed.route, path, &settings.hub_cookies);
+            }
+            Some(foreign) => {
+                foreign.counters.proxied(answer.status);
+                answer::end_hop(&mut answer.headers);
+                foreign.rewrite(&routed.head, &routed.route.destination, answer);
+            }
+        }
     }
 
     /// Passes a server's answer on.
@@ -116,12 +180,7 @@ impl Service {
         }
         let counts = response.status().as_u16() < 300;
         let (mut head, body) = response.into_parts();
-        answer::clean(
-            &mut head.headers,
-            &routed.route,
-            routed.head.uri.path(),
-            &self.proxy.settings.hub_cookies,
-        );
+        self.clean_answer(routed, &mut head);
         head.version = Version::HTTP_11;
         let body = Download::new(body, routed.route.clone(), lease, counts);
         Ok(Response::from_parts(head, body.boxed_unsync()))

@@ -7,10 +7,10 @@ use http::request::Parts;
 
 use crate::{Client, ProxySettings};
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(crate) const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
 /// What the listener knows of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -148,7 +148,9 @@ pub(crate) fn for_server(head: &Parts, origin: &Origin, settings: &ProxySettings
             }
         }
     }
-    origin.append_to(&mut headers);
+    if settings.foreign.is_none() {
+        origin.append_to(&mut headers);
+    }
     headers
 }
 

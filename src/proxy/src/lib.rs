@@ -13,8 +13,14 @@ mod tls;
 mod wire;
 
 mod answer;
+mod api;
 mod backend;
 mod body;
+mod counters;
+mod data;
+mod destination;
+mod error_pages;
+mod foreign;
 mod forward;
 mod head;
 mod path;
@@ -33,9 +39,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response};
 
+pub use api::Api;
+pub use counters::Counters;
+pub use data::RouteData;
+pub use destination::{Destination, DestinationError};
+pub use error_pages::{ErrorApp, ErrorPages};
+pub use foreign::ForeignHub;
 pub use listen::{Listener, serve};
+pub use path::PathError;
 pub use probe::probe;
-pub use routes::Routes;
+pub use routes::{AddError, RouteError, Routes, Slashes};
 pub use tls::{Tls, TlsError};
 
 /// A response body of any origin.
@@ -58,6 +71,16 @@ pub trait App: Send + Sync + 'static {
         route: &str,
         failure: BackendFailure,
     ) -> Response<BoxBody>;
+
+    /// The same for an app that has to ask somebody first.
+    fn answer_failure<'a>(
+        &'a self,
+        request: &'a http::request::Parts,
+        route: &'a str,
+        failure: BackendFailure,
+    ) -> BoxFuture<'a, Response<BoxBody>> {
+        Box::pin(std::future::ready(self.backend_failed(request, route, failure)))
+    }
 }
 
 /// What the proxy knows of the other end.
@@ -100,6 +123,10 @@ pub enum Endpoint {
     Unix(PathBuf),
     /// A TCP address.
     Tcp(SocketAddr),
+    /// A host by its name, looked up for each connection, and a port.
+    Name(Box<str>, u16),
+    /// A host by its name or address, and a port, where TLS is spoken.
+    Tls(Box<str>, u16),
 }
 
 /// How the proxy behaves; defaults are safe.
@@ -113,6 +140,8 @@ pub struct ProxySettings {
     pub connect_timeout: std::time::Duration,
     /// Cookies that never reach a user server, and that no user server may set.
     pub hub_cookies: Vec<String>,
+    /// For somebody else's hub; what holds then is said there.
+    pub foreign: Option<Arc<ForeignHub>>,
 }
 
 impl Default for ProxySettings {
@@ -122,6 +151,7 @@ impl Default for ProxySettings {
             header_timeout: std::time::Duration::from_secs(10),
             connect_timeout: std::time::Duration::from_secs(5),
             hub_cookies: Vec::new(),
+            foreign: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Readers take no lock: the table is split into shards, each an immutable map behind an atomic pointer.
 //! A change copies one shard, which holds a few dozen routes even with 100,000 in all.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -13,11 +14,16 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 
 use crate::Target;
-use crate::path::{CanonicalPath, PREFIX_SEGMENTS_MAX};
+use crate::data::{RouteData, TARGET};
+use crate::destination::{Destination, DestinationError};
+use crate::path::{CanonicalPath, PREFIX_SEGMENTS_MAX, PathError};
 use crate::pool::Pool;
 
 /// A power of two. 100,000 routes make 100 a shard, which are copied in some microseconds.
 const SHARDS: usize = 1024;
+
+/// An encoded slash in a canonical path.
+const SLASH: &str = "%2F";
 
 type Shard = HashMap<Box<str>, Arc<Route>>;
 
@@ -29,6 +35,50 @@ pub struct Routes {
     lengths: [AtomicUsize; PREFIX_SEGMENTS_MAX + 1],
     /// One writer at a time.
     writer: Mutex<()>,
+    slashes: Slashes,
+}
+
+/// What an encoded slash in a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slashes {
+    /// A part of its segment, so that `/user/a%2Fb/` is nobody's but that user's.
+    Encoded,
+    /// A separator like any other, as for configurable-http-proxy, which decodes before it splits.
+    Decoded,
+}
+
+/// Whose a route is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// This program's: the REST API shows it and lets it alone.
+    Program,
+    /// Added over the REST API.
+    Api,
+}
+
+/// Why there can be no such route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// No request can have this prefix.
+    #[error("{0}")]
+    Path(#[from] PathError),
+    /// The prefix is too long.
+    #[error("the path must not have more than {PREFIX_SEGMENTS_MAX} segments")]
+    Segments,
+    /// There is a route of the program's own.
+    #[error("the route is the hub's own")]
+    Taken,
+}
+
+/// Why a route cannot be added.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddError {
+    /// Because of its target.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+    /// Because of its prefix.
+    #[error(transparent)]
+    Route(#[from] RouteError),
 }
 
 impl Default for Routes {
@@ -38,33 +88,63 @@ impl Default for Routes {
             hasher: RandomState::new(),
             lengths: Default::default(),
             writer: Mutex::new(()),
+            slashes: Slashes::Encoded,
         }
     }
 }
 
 impl Routes {
+    /// An empty table.
+    pub fn new(slashes: Slashes) -> Self {
+        Self { slashes, ..Self::default() }
+    }
+
     /// Adds or replaces the route of `prefix`, such as `/user/alice/`; percent-encoding is decoded per segment.
     ///
     /// A prefix that no request can have (dot segments, control characters, more than 16 segments) is
     /// logged and not added. Adding what is there already changes nothing.
     pub fn add(&self, prefix: &str, target: Target) {
-        let key = match CanonicalPath::new(prefix) {
-            Ok(path) => path.into_prefix_key(),
-            Err(error) => return tracing::error!("no route for {prefix:?}: {error}"),
-        };
-        let segments = count_segments(&key);
-        let Some(length) = self.lengths.get(segments) else {
-            return tracing::error!("no route for {prefix:?}: more than {PREFIX_SEGMENTS_MAX} segments");
-        };
+        self.add_with(prefix, target, RouteData::default());
+    }
+
+    /// The same, with what the REST API shows of it besides the target.
+    pub fn add_with(&self, prefix: &str, target: Target, data: RouteData) {
+        if let Err(error) = self.put(prefix, target.into(), data, Owner::Program) {
+            tracing::error!("no route for {prefix:?}: {error}");
+        }
+    }
+
+    /// Adds or replaces a route as the REST API does, with a target of any kind.
+    pub fn add_url(&self, prefix: &str, url: &str) -> Result<(), AddError> {
+        let data = RouteData::default().with(TARGET, url);
+        Ok(self.put(prefix, Destination::parse(url)?, data, Owner::Api)?)
+    }
+
+    /// Adds or replaces a route.
+    pub(crate) fn put(
+        &self,
+        prefix: &str,
+        destination: Destination,
+        data: RouteData,
+        owner: Owner,
+    ) -> Result<(), RouteError> {
+        let key = self.key(prefix)?;
+        let length = self.lengths.get(count_segments(&key)).ok_or(RouteError::Segments)?;
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(shard) = self.shard(&key) else { return };
+        let shard = self.shard(&key).ok_or(RouteError::Segments)?;
         let present = shard.load();
-        let replaced = present.get(key.as_str());
-        if replaced.is_some_and(|route| route.target == target && route.prefix == prefix) {
-            return;
+        if let Some(route) = present.get(key.as_str()) {
+            if owner == Owner::Api && route.owner == Owner::Program {
+                return Err(RouteError::Taken);
+            }
+            let same = route.owner == owner && route.prefix == prefix && route.destination == destination;
+            if same && route.data == data {
+                route.added_millis.store(now_millis(), Ordering::Relaxed);
+                return Ok(());
+            }
         }
         let mut changed = Shard::clone(&present);
-        let route = Arc::new(Route::new(prefix, &key, target));
+        let route = Arc::new(Route::new(prefix, &key, destination, (data, owner)));
         match changed.insert(key.into_boxed_str(), route) {
             Some(old) => old.pool.close(),
             None => {
@@ -72,43 +152,70 @@ impl Routes {
             }
         }
         shard.store(Arc::new(changed));
+        Ok(())
     }
 
     /// Removes a route; says whether there was one. Its pooled connections are closed.
     pub fn remove(&self, prefix: &str) -> bool {
-        let Ok(path) = CanonicalPath::new(prefix) else { return false };
-        let key = path.into_prefix_key();
+        self.take(prefix, Owner::Program).unwrap_or(false)
+    }
+
+    /// The same on somebody's behalf: the API does not remove what is the program's.
+    pub(crate) fn take(&self, prefix: &str, by: Owner) -> Result<bool, RouteError> {
+        let key = self.key(prefix)?;
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(shard) = self.shard(&key) else { return false };
+        let Some(shard) = self.shard(&key) else { return Ok(false) };
         let mut changed = Shard::clone(&shard.load());
-        let Some(old) = changed.remove(key.as_str()) else { return false };
+        let Some(old) = changed.remove(key.as_str()) else { return Ok(false) };
+        if by == Owner::Api && old.owner == Owner::Program {
+            return Err(RouteError::Taken);
+        }
         shard.store(Arc::new(changed));
         if let Some(length) = self.lengths.get(count_segments(&key)) {
             length.fetch_sub(1, Ordering::Release);
         }
         old.pool.close();
-        true
+        Ok(true)
+    }
+
+    /// The route with exactly this prefix.
+    pub(crate) fn get(&self, prefix: &str) -> Option<Arc<Route>> {
+        let key = self.key(prefix).ok()?;
+        self.shard(&key)?.load().get(key.as_str()).cloned()
+    }
+
+    /// All routes, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<Route>> {
+        self.shards.iter().flat_map(|shard| shard.load().values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    fn key(&self, prefix: &str) -> Result<String, PathError> {
+        let key = CanonicalPath::new(prefix)?.into_prefix_key();
+        Ok(match self.slashes {
+            Slashes::Encoded => key,
+            Slashes::Decoded => key.replace(SLASH, "/"),
+        })
     }
 
     /// When the route of `prefix` last carried data, as JupyterHub counts it: bytes of a request's body or
     /// of a WebSocket, or an answer below 300. None before the first and where there is no route.
     pub fn last_activity(&self, prefix: &str) -> Option<SystemTime> {
-        let key = CanonicalPath::new(prefix).ok()?.into_prefix_key();
-        let shard = self.shard(&key)?.load();
-        shard.get(key.as_str())?.last_activity()
+        self.get(prefix)?.last_activity()
     }
 
     /// The prefixes of all routes, as they were given to [`Routes::add`].
     pub fn prefixes(&self) -> Vec<String> {
-        let shards = self.shards.iter().map(ArcSwap::load);
-        shards
-            .flat_map(|shard| shard.values().map(|route| route.prefix.clone()).collect::<Vec<_>>())
-            .collect()
+        self.all().iter().map(|route| route.prefix.clone()).collect()
     }
 
     /// The route with the longest prefix of `path`.
     pub(crate) fn find(&self, path: &CanonicalPath<'_>) -> Option<Arc<Route>> {
-        let text = path.as_str();
+        let text = match self.slashes {
+            Slashes::Decoded if path.as_str().contains(SLASH) => {
+                Cow::Owned(path.as_str().replace(SLASH, "/"))
+            }
+            Slashes::Decoded | Slashes::Encoded => Cow::Borrowed(path.as_str()),
+        };
         let mut ends = [0_usize; PREFIX_SEGMENTS_MAX + 1];
         let mut count = 0;
         let slashes = text.bytes().enumerate().skip(1).filter(|(_, byte)| *byte == b'/').map(|(at, _)| at);
@@ -144,27 +251,38 @@ pub(crate) struct Route {
     pub(crate) prefix: String,
     /// The canonical prefix with a slash at its end.
     pub(crate) canonical: String,
-    pub(crate) target: Target,
+    pub(crate) destination: Destination,
+    pub(crate) data: RouteData,
+    pub(crate) owner: Owner,
     pub(crate) pool: Pool,
+    /// Milliseconds since 1970.
+    added_millis: AtomicU64,
     /// Milliseconds since 1970; 0 is never.
     activity_millis: AtomicU64,
 }
 
 impl Route {
-    fn new(prefix: &str, key: &str, target: Target) -> Self {
+    fn new(prefix: &str, key: &str, destination: Destination, (data, owner): (RouteData, Owner)) -> Self {
         Self {
             prefix: prefix.to_owned(),
             canonical: format!("{key}/"),
-            target,
+            destination,
+            data,
+            owner,
             pool: Pool::default(),
+            added_millis: AtomicU64::new(now_millis()),
             activity_millis: AtomicU64::new(0),
         }
     }
 
     /// Notes that data was carried now.
     pub(crate) fn touch(&self) {
-        let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_millis());
-        self.activity_millis.store(u64::try_from(now).unwrap_or(0), Ordering::Relaxed);
+        self.activity_millis.store(now_millis(), Ordering::Relaxed);
+    }
+
+    /// When it was added or last carried data, in milliseconds since 1970.
+    pub(crate) fn seen_millis(&self) -> u64 {
+        self.added_millis.load(Ordering::Relaxed).max(self.activity_millis.load(Ordering::Relaxed))
     }
 
     fn last_activity(&self) -> Option<SystemTime> {
@@ -180,6 +298,11 @@ impl Route {
         let path = path.as_str();
         path.starts_with(&self.canonical) || self.canonical.strip_suffix('/') == Some(path)
     }
+}
+
+fn now_millis() -> u64 {
+    let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_millis());
+    u64::try_from(now).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -258,7 +381,7 @@ mod tests {
         routes.add("/user/a/", target("/user/a/"));
         assert!(routes.last_activity("/user/a").is_some());
         routes.add("/user/a/", target("other"));
-        assert_eq!(routes.find(&path).unwrap().target, target("other"));
+        assert_eq!(routes.find(&path).unwrap().destination.target, target("other"));
         assert_eq!(routes.last_activity("/user/a"), None);
         assert_eq!(routes.prefixes().len(), 1);
     }

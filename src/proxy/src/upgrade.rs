@@ -20,7 +20,7 @@ use crate::body::{self, Lease, Upload};
 use crate::forward::{Routed, broken};
 use crate::listen::Service;
 use crate::routes::Route;
-use crate::{BackendFailure, BoxBody, answer, backend};
+use crate::{BackendFailure, BoxBody, backend};
 
 /// Bytes moved at once. One buffer a thread serves all tunnels, so that an idle one holds none.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -43,7 +43,7 @@ pub(crate) async fn start(
     request.headers_mut().insert(header::UPGRADE, protocol.clone());
     let upload = request.body().progress();
     let timeout = service.proxy.settings.connect_timeout;
-    let mut sender = backend::open(&routed.route.target, timeout).await?;
+    let mut sender = backend::open(&routed.route.destination.target, timeout).await?;
     let mut response = sender.send_request(request).await.map_err(|error| broken(routed, &error))?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return service.relay(routed, response, Lease { sender, upload });
@@ -57,8 +57,7 @@ pub(crate) async fn start(
     let mut switching = Response::new(body::text(""));
     *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let (mut head, _) = response.into_parts();
-    let cookies = &service.proxy.settings.hub_cookies;
-    answer::clean(&mut head.headers, &routed.route, routed.head.uri.path(), cookies);
+    service.clean_answer(routed, &mut head);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     head.headers.insert(header::UPGRADE, protocol);
     *switching.headers_mut() = head.headers;

@@ -66,6 +66,8 @@ pub(super) async fn first_answer(
 /// A server's address for log lines: its URL, or the socket and the path.
 pub(super) fn shown(target: &Target, path: &str) -> String {
     match &target.endpoint {
+        Endpoint::Name(name, port) => format!("http://{name}:{port}{path}"),
+        Endpoint::Tls(name, port) => format!("https://{name}:{port}{path}"),
         Endpoint::Tcp(address) => format!("http://{address}{path}"),
         Endpoint::Unix(socket) if path.is_empty() => format!("unix:{}", socket.display()),
         Endpoint::Unix(socket) => format!("unix:{}:{path}", socket.display()),
