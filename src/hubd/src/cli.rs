@@ -14,6 +14,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (speaks JupyterHub 6.
 #[command(name = "hubd", version = VERSION, max_term_width = 100)]
 #[command(after_help = "Every option can be set here as --Class.option=value, for instance \
     --Spawner.default_url=/lab; hubd --help-all lists them. The command line wins over the files.\n\n\
+    hubd proxy runs the reverse proxy alone, for another JupyterHub: hubd proxy --help.\n\n\
     hubd runs as an ordinary user, never as root; hubd-helper beside it logs people in and starts their \
     servers. See hubd(8) and hubd.toml(5).\n\n\
     Exit status: 0 after SIGTERM, SIGINT or a command that succeeded; 1 if the configuration is wrong or the \

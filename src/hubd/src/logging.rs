@@ -147,7 +147,7 @@ where
 
 /// Message and fields as one text, with control characters made visible and continuation lines indented, so that
 /// what a stranger sent cannot look like a line of its own.
-fn text_of(event: &Event<'_>) -> String {
+pub fn text_of(event: &Event<'_>) -> String {
     let mut text = Text::default();
     event.record(&mut text);
     let mut safe = String::with_capacity(text.0.len());

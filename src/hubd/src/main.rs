@@ -10,6 +10,7 @@ mod config;
 mod listen;
 mod logging;
 mod privileges;
+mod proxy_command;
 mod run;
 mod secrets;
 
@@ -24,7 +25,12 @@ use run::Environment;
 
 fn main() -> ExitCode {
     let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
-    let command_line = match CommandLine::read(arguments) {
+    let arguments: Vec<String> = arguments.collect();
+    if arguments.get(1).is_some_and(|command| command == proxy_command::NAME) {
+        let token = std::env::var(secrets::PROXY_TOKEN_VARIABLE).ok().map(Zeroizing::new);
+        return proxy_command::main(arguments.into_iter().skip(1), token);
+    }
+    let command_line = match CommandLine::read(arguments.into_iter()) {
         Ok(command_line) => command_line,
         Err(error) => error.exit(),
     };

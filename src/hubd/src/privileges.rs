@@ -11,6 +11,11 @@ use nix::unistd::{getegid, geteuid, getgid, getuid};
 pub fn drop_all() -> anyhow::Result<()> {
     refuse_root()?;
     clear_capabilities()?;
+    harden()
+}
+
+/// No new privileges, no core dumps, as many descriptors as allowed.
+pub fn harden() -> anyhow::Result<()> {
     prctl::set_no_new_privs().context("cannot set no_new_privs")?;
     // Memory holds passwords for moments and the TLS key for good: no core file, no ptrace by the same uid.
     prctl::set_dumpable(false).context("cannot forbid core dumps")?;

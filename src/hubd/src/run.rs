@@ -257,10 +257,11 @@ fn notify(states: &[NotifyState<'_>]) {
 }
 
 /// A file with the process id, removed at the end.
-struct PidFile(std::path::PathBuf);
+pub struct PidFile(std::path::PathBuf);
 
 impl PidFile {
-    fn write(path: std::path::PathBuf) -> anyhow::Result<Self> {
+    /// Writes it.
+    pub fn write(path: std::path::PathBuf) -> anyhow::Result<Self> {
         std::fs::write(&path, format!("{}\n", std::process::id()))
             .with_context(|| format!("cannot write pid_file {}", path.display()))?;
         Ok(Self(path))
