@@ -100,7 +100,7 @@ fn closed_home(_: &mut Suite) {
     let installation = Installation::running(&standard());
     let answer = failed_page(&installation.web(), &person);
     let home = person.home.to_string_lossy().into_owned();
-    assert_explains(&answer, &["Spawn failed", "cannot write in the home directory", &home]);
+    assert_explains(&answer, &["Spawn failed", "write in the home directory", &home]);
     assert!(installation.sessions().is_empty());
 }
 

@@ -57,17 +57,15 @@ pub enum Step {
     Regain,
     /// To end with the parent.
     ParentDeath,
-    /// The home directory, entered as the user.
+    /// The home directory, entered and to be written as the user.
     Home,
     /// It is the user's own.
     HomeOwner,
-    /// Files can be made there.
-    HomeWrite,
     /// The program.
     Exec,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 10] = [
     Step::Session,
     Step::Descriptors,
     Step::Signals,
@@ -77,7 +75,6 @@ const STEPS: [Step; 11] = [
     Step::ParentDeath,
     Step::Home,
     Step::HomeOwner,
-    Step::HomeWrite,
     Step::Exec,
 ];
 
@@ -137,7 +134,7 @@ fn steps(
             return Err(Errno::EPERM);
         }
         // A notebook server would start and then fail at every save.
-        now = Step::HomeWrite;
+        now = Step::Home;
         unistd::access(".", unistd::AccessFlags::W_OK)?;
         now = Step::Exec;
         unistd::execve(&plan.program, &plan.arguments, &plan.environment)

@@ -195,15 +195,11 @@ impl Opening<'_> {
         let (code, message) = match step {
             Step::Home => (
                 RefusalCode::HomeUnusable,
-                format!("{name} cannot enter the home directory {home}: {}.", errno.desc()),
+                format!("{name} cannot enter or write in the home directory {home}: {}.", errno.desc()),
             ),
             Step::HomeOwner => (
                 RefusalCode::HomeUnusable,
                 format!("The home directory {home} does not belong to {name}; run: chown {name}: {home}"),
-            ),
-            Step::HomeWrite => (
-                RefusalCode::HomeUnusable,
-                format!("{name} cannot write in the home directory {home}: {}.", errno.desc()),
             ),
             Step::Exec => (
                 RefusalCode::ExecFailed,
