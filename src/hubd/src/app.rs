@@ -6,7 +6,7 @@ use axum::Router;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hubd_hub::Hub;
-use hubd_proxy::{App, BackendFailure, BoxBody, BoxFuture};
+use hubd_proxy::{Api, App, BackendFailure, BoxBody, BoxFuture};
 use tower::ServiceExt;
 
 /// The hub as the proxy sees it.
@@ -41,5 +41,33 @@ impl App for HubApp {
     ) -> Response<BoxBody> {
         let answer = hubd_hub::pages::backend_failed(&self.hub, request, route, failure);
         answer.map(|body| body.map_err(Into::into).boxed_unsync())
+    }
+}
+
+/// What the inner port answers: the hub, and the REST API over the proxy's routes.
+pub struct InnerApp {
+    api: Api,
+    hub: Arc<HubApp>,
+}
+
+impl InnerApp {
+    /// Both.
+    pub fn new(api: Api, hub: Arc<HubApp>) -> Self {
+        Self { api, hub }
+    }
+}
+
+impl App for InnerApp {
+    fn call(&self, request: Request<BoxBody>) -> BoxFuture<'_, Response<BoxBody>> {
+        if Api::takes(request.uri().path()) { self.api.call(request) } else { self.hub.call(request) }
+    }
+
+    fn backend_failed(
+        &self,
+        request: &http::request::Parts,
+        route: &str,
+        failure: BackendFailure,
+    ) -> Response<BoxBody> {
+        self.hub.backend_failed(request, route, failure)
     }
 }

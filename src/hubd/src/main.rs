@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
     let arguments: Vec<String> = arguments.collect();
     if arguments.get(1).is_some_and(|command| command == proxy_command::NAME) {
-        let token = std::env::var(secrets::PROXY_TOKEN_VARIABLE).ok().map(Zeroizing::new);
+        let token = secret(secrets::PROXY_TOKEN_VARIABLE);
         return proxy_command::main(arguments.into_iter().skip(1), token);
     }
     let command_line = match CommandLine::read(arguments.into_iter()) {
@@ -35,7 +35,8 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let environment = Environment {
-        cookie_secret: std::env::var(secrets::COOKIE_SECRET_VARIABLE).ok().map(Zeroizing::new),
+        cookie_secret: secret(secrets::COOKIE_SECRET_VARIABLE),
+        proxy_token: secret(secrets::PROXY_TOKEN_VARIABLE),
         journal_stream: std::env::var("JOURNAL_STREAM").ok(),
     };
     match act(&command_line, &environment) {
@@ -45,6 +46,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn secret(variable: &str) -> Option<Zeroizing<String>> {
+    std::env::var(variable).ok().map(Zeroizing::new)
 }
 
 fn act(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<ExitCode> {

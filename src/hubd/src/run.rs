@@ -13,14 +13,14 @@ use hubd_hub::Hub;
 use hubd_hub::clock::{Clock, Random};
 use hubd_hub::helper::HelperClient;
 use hubd_hub::settings::AuthenticatorKind;
-use hubd_proxy::{Listener, Proxy, ProxySettings, Routes, Tls};
+use hubd_proxy::{Api, Endpoint, Listener, Proxy, ProxySettings, RouteData, Routes, Target, Tls};
 use hubd_store::Store;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::app::HubApp;
+use crate::app::{HubApp, InnerApp};
 use crate::cli::CommandLine;
 use crate::config::plan::{self, Plan, TlsPlan};
 use crate::config::problem::{Problem, Problems};
@@ -36,9 +36,12 @@ const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 const LOGIN_COOKIE: &str = "jupyterhub-hub-login";
 
 /// What of the environment decides anything.
+#[derive(Default)]
 pub struct Environment {
     /// `JPY_COOKIE_SECRET`.
     pub cookie_secret: Option<Zeroizing<String>>,
+    /// `CONFIGPROXY_AUTH_TOKEN`.
+    pub proxy_token: Option<Zeroizing<String>>,
     /// `JOURNAL_STREAM`.
     pub journal_stream: Option<String>,
 }
@@ -51,7 +54,7 @@ pub fn configured(
     let mut problems = Vec::new();
     let arguments = command_line.arguments();
     let mut values = config::load(command_line.config.as_deref(), &arguments, &mut problems);
-    let plan = plan::plan(&mut values, environment.cookie_secret.clone(), &mut problems);
+    let plan = plan::plan(&mut values, environment, &mut problems);
     if problems.is_empty() { Ok((values, plan)) } else { Err(Problems(problems)) }
 }
 
@@ -108,6 +111,7 @@ async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
     let public = listen::bind(&plan.public, "--port")?;
     let inner = listen::bind(&plan.inner, "--JupyterHub.hub_port")?;
     let tls = tls(&plan.tls)?;
+    let proxy_token = plan.proxy_token.load()?;
     let hub = hub(plan.settings, &plan.cookie_secret, &plan.database, plan.helper_socket)?;
     let _pid_file = plan.pid_file.map(PidFile::write).transpose()?;
     if let Err(error) = hub.prepare_records() {
@@ -119,8 +123,13 @@ async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
     let app = HubApp::new(hub.clone());
     let outside = Proxy::new(proxy_settings(plan.trusted_proxies), hub.routes.clone(), app.clone());
     // User servers speak to the hub itself here; no route leads from here to another server.
-    let inside = Proxy::new(proxy_settings(Vec::new()), Arc::new(Routes::default()), app);
     let inner_address = inner.local_addr().context("the inner socket has no address")?;
+    let api = routes_api(&hub, inner_address, proxy_token);
+    let inside = Proxy::new(
+        proxy_settings(Vec::new()),
+        Arc::new(Routes::default()),
+        Arc::new(InnerApp::new(api, app)),
+    );
     let (stop_public, stop_inner) = (CancellationToken::new(), CancellationToken::new());
     let watching = tokio::spawn(hub.clone().watch_servers(stop_inner.clone()));
     tokio::spawn(hub.clone().purge_records(stop_inner.clone()));
@@ -207,6 +216,14 @@ fn look_for_helper(socket: &Path) {
         "nobody can log in or start a server: hubd-helper cannot be reached at {}: {error}\ncure: {cure}",
         socket.display()
     );
+}
+
+/// The REST API over the proxy's routes. The hub's own ones are shown in it, and nobody else may have them.
+fn routes_api(hub: &Hub, inner: std::net::SocketAddr, token: Zeroizing<String>) -> Api {
+    let target = Target { endpoint: Endpoint::Tcp(inner), uid: None };
+    let data = RouteData::default().with("hub", true).with("jupyterhub", true);
+    let below = [hub.settings.hub_prefix()];
+    Api::new(hub.routes.clone(), Some(token)).keeping(&hub.settings.base_url, target, data, &below)
 }
 
 fn proxy_settings(trusted_proxies: Vec<std::net::IpAddr>) -> ProxySettings {

@@ -34,7 +34,7 @@ impl CookieSecret {
     pub fn load(&self) -> anyhow::Result<Zeroizing<Vec<u8>>> {
         match self {
             Self::Given(bytes, origin) => {
-                refuse_public_file(origin)?;
+                refuse_public_file(origin, "cookie_secret")?;
                 tracing::info!("Loading cookie_secret from {origin}");
                 Ok(bytes.clone())
             }
@@ -50,16 +50,37 @@ impl CookieSecret {
     }
 }
 
+/// The token of the REST API for routes.
+pub enum ProxyToken {
+    /// Given, with its place.
+    Given(Zeroizing<String>, Origin),
+    /// None is given: it is made, and nobody knows it.
+    New,
+}
+
+impl ProxyToken {
+    /// The token.
+    pub fn load(&self) -> anyhow::Result<Zeroizing<String>> {
+        match self {
+            Self::Given(token, origin) => {
+                refuse_public_file(origin, "auth_token")?;
+                Ok(token.clone())
+            }
+            Self::New => Ok(Zeroizing::new(hex(&random()?))),
+        }
+    }
+}
+
 fn not_found(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// A configuration file with a secret in it must not be readable by everybody.
-fn refuse_public_file(origin: &Origin) -> anyhow::Result<()> {
+fn refuse_public_file(origin: &Origin, key: &str) -> anyhow::Result<()> {
     let Origin::File(path, ..) = origin else { return Ok(()) };
     if std::fs::metadata(path)?.mode() & OTHERS != 0 {
         bail!(
-            "{origin}: cookie_secret stands in a file that everybody can read\n    cure: chmod 640 {0}, and change the secret",
+            "{origin}: {key} stands in a file that everybody can read\n    cure: chmod 640 {0}, and change the secret",
             path.display()
         );
     }
@@ -85,14 +106,22 @@ fn read(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
 }
 
 fn make(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(vec![0; SECRET_BYTES]);
-    aws_lc_rs::rand::SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
-    let text = Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n");
+    let bytes = random()?;
+    let text = Zeroizing::new(hex(&bytes) + "\n");
     tracing::info!("Writing cookie_secret to {}", path.display());
     write_private(path, text.as_bytes())?;
     Ok(bytes)
+}
+
+fn random() -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; SECRET_BYTES]);
+    let filled = aws_lc_rs::rand::SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Makes a file of mode 0600 that did not exist, complete or not at all.
@@ -172,6 +201,18 @@ mod tests {
         assert!(secret.load().unwrap_err().to_string().contains("hubd.toml:2:1"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         assert!(secret.load().is_ok());
+    }
+
+    #[test]
+    fn a_token_that_is_not_given_is_made_anew_each_time() {
+        let (one, two) = (ProxyToken::New.load().unwrap(), ProxyToken::New.load().unwrap());
+        assert!(one.len() == 64 && *one != *two);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hubd.toml");
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let given = ProxyToken::Given(Zeroizing::new("x".into()), Origin::File(path, 2, 1));
+        assert!(given.load().unwrap_err().to_string().contains("auth_token"));
     }
 
     #[test]

@@ -300,7 +300,8 @@ impl Route {
     }
 }
 
-fn now_millis() -> u64 {
+/// Now, in milliseconds since 1970.
+pub(crate) fn now_millis() -> u64 {
     let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_millis());
     u64::try_from(now).unwrap_or(0)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hubd_proto::message::Exited;
+use hubd_proxy::RouteData;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -225,7 +226,11 @@ impl Run {
         let target = session.target();
         let (which, url) = (&self.server.which, &self.url);
         tracing::info!("Adding user {which} to proxy {url} => {}", shown(&target, ""));
-        self.hub.routes.add(url, target);
+        let data = RouteData::default()
+            .with("user", which.user.as_str())
+            .with("server_name", which.server.as_str())
+            .with("jupyterhub", true);
+        self.hub.routes.add_with(url, target, data);
         // If a stop came in between, the order for it is seen next and takes the route away.
         self.server.ready(url);
         self.phase = Phase::Serving;

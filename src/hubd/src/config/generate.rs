@@ -8,7 +8,7 @@ use super::options::{OPTIONS, Opt};
 /// Width of wrapped text, in characters.
 const WIDTH: usize = 96;
 /// Options that are secrets: their values are not shown.
-const SECRETS: &[&str] = &["cookie_secret", "password"];
+const SECRETS: &[&str] = &["auth_token", "cookie_secret", "password"];
 
 /// A hubd.toml in which every option stands commented out with its default.
 pub fn default_file() -> String {

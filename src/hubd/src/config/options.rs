@@ -78,6 +78,8 @@ pub const OPTIONS: &[Opt] = &[
     // Logging.
     opt("JupyterHub", "log_level", LEVELS, "\"INFO\"", "How much is logged."),
     opt("JupyterHub", "log_to", Kind::Choice(&["auto", "stderr", "json", "journal", "syslog"]), "\"auto\"", "Where to: auto is the journal under systemd, syslog without a standard error, else standard error. json is JSON lines on standard error."),
+    // Others who add routes.
+    opt("ConfigurableHTTPProxy", "auth_token", Kind::Text, "\"\"", "The token of the REST API for routes, /api/routes on the inner port. Empty: CONFIGPROXY_AUTH_TOKEN, or one made at the start, which nobody knows."),
     // Who may log in.
     opt("Authenticator", "admin_users", Kind::List, "[]", "Admins of the hub."),
     opt("Authenticator", "allowed_users", Kind::List, "[]", "Who may log in; empty is everybody with an account, unless allow_all is false."),
@@ -124,6 +126,12 @@ pub const OLD_NAMES: &[OldName] = &[
         key: "trusted_downstream_ips",
         new_class: "JupyterHub",
         new_key: "trusted_proxies",
+    },
+    OldName {
+        class: "JupyterHub",
+        key: "proxy_auth_token",
+        new_class: "ConfigurableHTTPProxy",
+        new_key: "auth_token",
     },
     OldName { class: "Application", key: "log_level", new_class: "JupyterHub", new_key: "log_level" },
 ];

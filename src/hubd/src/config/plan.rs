@@ -11,7 +11,8 @@ use super::Values;
 use super::address::{self, BindUrl};
 use super::problem::{Origin, Problem};
 use crate::logging::Destination;
-use crate::secrets::CookieSecret;
+use crate::run::Environment;
+use crate::secrets::{CookieSecret, ProxyToken};
 
 /// The class of the hub's own options.
 pub const HUB: &[&str] = &["JupyterHub"];
@@ -48,6 +49,8 @@ pub struct Plan {
     pub database: PathBuf,
     /// Where the cookie secret is.
     pub cookie_secret: CookieSecret,
+    /// The token of the REST API for routes.
+    pub proxy_token: ProxyToken,
     /// File for the process id.
     pub pid_file: Option<PathBuf>,
     /// The helper's socket.
@@ -64,12 +67,8 @@ pub struct Plan {
     pub settings: Settings,
 }
 
-/// Works out what the values mean. `cookie_secret_variable` is `JPY_COOKIE_SECRET`, if set.
-pub fn plan(
-    values: &mut Values,
-    cookie_secret_variable: Option<Zeroizing<String>>,
-    problems: &mut Vec<Problem>,
-) -> Plan {
+/// Works out what the values mean, with the secrets that the environment has.
+pub fn plan(values: &mut Values, environment: &Environment, problems: &mut Vec<Problem>) -> Plan {
     let public = public_side(values, problems);
     let inner = inner_side(values, problems);
     let tls = tls_plan(values, problems);
@@ -83,7 +82,8 @@ pub fn plan(
         tls,
         trusted_proxies: trusted_proxies(values, problems),
         database: database(values, problems),
-        cookie_secret: cookie_secret(values, cookie_secret_variable, problems),
+        cookie_secret: cookie_secret(values, environment.cookie_secret.clone(), problems),
+        proxy_token: proxy_token(values, environment),
         pid_file: Some(values.text(HUB, "pid_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
         helper_socket: values.text(HUB, "helper_socket").into(),
         cleanup_servers: values.yes(HUB, "cleanup_servers"),
@@ -247,6 +247,17 @@ fn cookie_secret(
     }
 }
 
+fn proxy_token(values: &Values, environment: &Environment) -> ProxyToken {
+    let class = &["ConfigurableHTTPProxy"];
+    let configured = Zeroizing::new(values.text(class, "auth_token"));
+    let variable = environment.proxy_token.clone().filter(|token| !token.is_empty());
+    match variable {
+        _ if !configured.is_empty() => ProxyToken::Given(configured, values.origin(class, "auth_token")),
+        Some(token) => ProxyToken::Given(token, Origin::Environment(crate::secrets::PROXY_TOKEN_VARIABLE)),
+        None => ProxyToken::New,
+    }
+}
+
 fn log_level(word: &str) -> LevelFilter {
     match word {
         "DEBUG" | "10" | "0" => LevelFilter::DEBUG,
@@ -274,7 +285,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let mut problems = Vec::new();
         let mut values = crate::config::load(Some(&path), &[], &mut problems);
-        let plan = plan(&mut values, None, &mut problems);
+        let plan = plan(&mut values, &Environment::default(), &mut problems);
         (plan, problems.iter().map(ToString::to_string).collect(), values.warnings)
     }
 
@@ -346,6 +357,31 @@ mod tests {
         refused("[JupyterHub]\npublic_url = \"hub.example.org\"\n", "is not a URL");
         refused("[Authenticator]\nadmin_users = [\"a/b\"]\n", "is not a user name");
         refused("[Spawner]\nprofile = \"../x\"\n", "Spawner.profile");
+    }
+
+    #[test]
+    fn the_token_of_the_routes_comes_from_the_configuration_then_the_environment() {
+        let given = |text: &str, variable: Option<&str>| {
+            let (mut values, mut problems) = (Values::default(), Vec::new());
+            if !text.is_empty() {
+                let argument = super::super::Argument {
+                    class: "JupyterHub".into(),
+                    key: "proxy_auth_token".into(),
+                    text: text.into(),
+                };
+                values.argument(&argument, &mut Vec::new(), &mut problems);
+            }
+            let proxy_token = variable.map(|token| Zeroizing::new(token.to_owned()));
+            let environment = Environment { proxy_token, ..Environment::default() };
+            match plan(&mut values, &environment, &mut problems).proxy_token {
+                ProxyToken::Given(token, _) => Some(token.as_str().to_owned()),
+                ProxyToken::New => None,
+            }
+        };
+        assert_eq!(given("a", Some("b")).as_deref(), Some("a"));
+        assert_eq!(given("", Some("b")).as_deref(), Some("b"));
+        assert_eq!(given("", Some("")), None);
+        assert_eq!(given("", None), None);
     }
 
     #[test]

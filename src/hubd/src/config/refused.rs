@@ -17,7 +17,6 @@ const ROOT: &str = "root decides: see helper.toml(5)";
 
 /// Whole classes: name and reason.
 const CLASSES: &[(&str, &str)] = &[
-    ("ConfigurableHTTPProxy", PROXY),
     ("CryptKeeper", NOT_YET),
     ("EventLogger", NOT_YET),
     ("HubAuth", SERVERS),
@@ -38,6 +37,15 @@ const CLASSES: &[(&str, &str)] = &[
 const OPTIONS: &[(&str, &str, &str)] = &[
     ("Authenticator", "post_auth_hook", CALLABLE),
     ("Authenticator", "reconcile_auth_state_hook", CALLABLE),
+    ("ConfigurableHTTPProxy", "api_url", "it is http://ADDRESS:PORT/api/routes of the inner port; set [JupyterHub] hub_ip and hub_port"),
+    ("ConfigurableHTTPProxy", "check_running_interval", PROXY),
+    ("ConfigurableHTTPProxy", "command", PROXY),
+    ("ConfigurableHTTPProxy", "concurrency", PROXY),
+    ("ConfigurableHTTPProxy", "debug", PROXY),
+    ("ConfigurableHTTPProxy", "default_target", PROXY),
+    ("ConfigurableHTTPProxy", "log_level", PROXY),
+    ("ConfigurableHTTPProxy", "pid_file", PROXY),
+    ("ConfigurableHTTPProxy", "should_start", PROXY),
     ("JupyterHub", "answer_yes", "give it on the command line: hubd -y"),
     ("JupyterHub", "cleanup_proxy", PROXY),
     ("JupyterHub", "config_file", "give it on the command line: hubd -f FILE"),
@@ -98,7 +106,7 @@ const LATER: &[(&str, &[&str])] = &[
         "hub_routespec", "hub_socket_mode", "implicit_spawn_seconds", "init_spawners_timeout",
         "internal_certs_location", "internal_ssl", "last_activity_interval", "load_groups",
         "load_roles", "logo_file", "oauth_require_pkce", "oauth_token_expires_in", "proxy_api_ip",
-        "proxy_api_port", "proxy_auth_token", "recreate_internal_certs", "reset_db",
+        "proxy_api_port", "recreate_internal_certs", "reset_db",
         "service_check_interval", "service_tokens", "services", "show_config_json",
         "subdomain_hook", "subdomain_host", "template_paths", "token_expires_in_max_seconds",
         "trust_user_provided_tokens", "trusted_alt_names", "upgrade_db",
