@@ -5,6 +5,7 @@
 mod support;
 
 mod forwarding;
+mod front_proxies;
 mod lifetime;
 mod peers;
 mod smuggling;

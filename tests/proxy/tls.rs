@@ -5,19 +5,20 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use hubd_proxy::{Tls, TlsError};
+use hubd_proxy::{PairFiles, ProxySettings, Tls, TlsError};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{read_all, settings, start_with, talk};
+use crate::support::{header, read_all, settings, start_with, talk};
 use crate::websockets::echo_server;
 
 /// A certificate and key in files, and what a browser must trust.
@@ -38,30 +39,45 @@ fn write(path: &Path, text: &str, mode: u32) {
 }
 
 fn files() -> Files {
+    files_of(&pair())
+}
+
+fn files_of(pair: &CertifiedKey<KeyPair>) -> Files {
     let directory = tempfile::tempdir().unwrap();
     let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
-    let pair = pair();
     write(&certificate, &pair.cert.pem(), 0o644);
     write(&key, &pair.signing_key.serialize_pem(), 0o640);
     Files { directory, certificate, key, root: pair.cert.der().clone() }
 }
 
-async fn connect(
-    address: SocketAddr,
+/// A browser that trusts `root`.
+fn browser(root: &CertificateDer<'static>) -> ClientConfig {
+    browser_with(root, rustls::DEFAULT_VERSIONS)
+}
+
+fn browser_with(
     root: &CertificateDer<'static>,
-) -> std::io::Result<TlsStream<TcpStream>> {
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).unwrap();
     // Like today's browsers, which offer both ways at once.
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.kx_groups.retain(|group| group.name() != rustls::NamedGroup::X25519MLKEM768);
     provider.kx_groups.insert(0, rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768);
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_safe_default_protocol_versions()
+    ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        .with_no_client_auth()
+}
+
+async fn connect(
+    address: SocketAddr,
+    root: &CertificateDer<'static>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut config = browser(root);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(address).await?).await
 }
@@ -206,4 +222,86 @@ fn a_key_with_a_passphrase_is_recognised() {
         std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert!(error(&files.certificate, &locked, &locked).contains("openssl pkey -in"));
     }
+}
+
+/// A pair for `name` in files of its own.
+fn files_for(name: &str) -> (Files, PairFiles) {
+    let pair = generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let files = files_of(&pair);
+    let paths = PairFiles { certificate: files.certificate.clone(), key: files.key.clone() };
+    (files, paths)
+}
+
+/// Whether a browser that asks for `name` and trusts `root` gets through.
+async fn accepts(address: SocketAddr, name: &str, root: &CertificateDer<'static>) -> bool {
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    TlsConnector::from(Arc::new(browser(root))).connect(name, stream).await.is_ok()
+}
+
+#[tokio::test]
+async fn each_name_gets_its_certificate_and_unknown_ones_the_first() {
+    let ((first, one), (second, two)) = (files_for("hub.example"), files_for("*.lab.example"));
+    let tls = Tls::load_all(vec![one, two]).unwrap();
+    let proxy = start_with(settings(), Some(tls)).await;
+    assert!(accepts(proxy.address, "hub.example", &first.root).await);
+    assert!(accepts(proxy.address, "a.lab.example", &second.root).await);
+    assert!(!accepts(proxy.address, "a.lab.example", &first.root).await);
+    assert!(!accepts(proxy.address, "elsewhere.example", &second.root).await, "the first one is shown");
+}
+
+#[tokio::test]
+async fn a_returning_browser_resumes_its_session() {
+    let files = files();
+    let tls = Tls::load(&files.certificate, &files.key).unwrap();
+    let proxy = start_with(settings(), Some(tls.clone())).await;
+    for versions in [&[&rustls::version::TLS13], &[&rustls::version::TLS12]] {
+        let config = Arc::new(browser_with(&files.root, versions));
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let stream = TcpStream::connect(proxy.address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut stream = TlsConnector::from(config.clone()).connect(name, stream).await.unwrap();
+            assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind), "{versions:?}");
+            // The tickets come with the first bytes of the answer.
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+            read_all(&mut stream).await;
+            tls.reload().unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn changed_files_are_noticed_and_half_written_ones_told_once() {
+    let files = files();
+    let tls = Tls::load(&files.certificate, &files.key).unwrap();
+    let proxy = start_with(settings(), Some(tls.clone())).await;
+    assert!(tls.reload_if_changed().is_none());
+    let new = pair();
+    write(&files.certificate, &new.cert.pem(), 0o644);
+    assert!(matches!(tls.reload_if_changed(), Some(Err(TlsError::Mismatch { .. }))));
+    assert!(tls.reload_if_changed().is_none());
+    assert!(accepts(proxy.address, "localhost", &files.root).await, "the old pair stays");
+    write(&files.key, &new.signing_key.serialize_pem(), 0o600);
+    assert!(matches!(tls.reload_if_changed(), Some(Ok(()))));
+    assert!(accepts(proxy.address, "localhost", new.cert.der()).await);
+    std::fs::remove_file(&files.key).unwrap();
+    assert!(matches!(tls.reload_if_changed(), Some(Err(TlsError::Read(..)))));
+}
+
+#[tokio::test]
+async fn browsers_are_told_to_insist_on_https_over_tls_only() {
+    let files = files();
+    let tls = Tls::load(&files.certificate, &files.key).unwrap();
+    let settings = ProxySettings { hsts: Some(Duration::from_secs(60)), ..settings() };
+    let secure = start_with(settings.clone(), Some(tls)).await;
+    let plain = start_with(settings, None).await;
+    for request in
+        ["GET / HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n", "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n"]
+    {
+        let mut stream = connect(secure.address, &files.root).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_all(&mut stream).await;
+        assert_eq!(header(&answer, "strict-transport-security").as_deref(), Some("max-age=60"), "{answer}");
+    }
+    assert_eq!(header(&plain.get("/", "").await, "strict-transport-security"), None);
 }

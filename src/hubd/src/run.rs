@@ -13,7 +13,9 @@ use hubd_hub::Hub;
 use hubd_hub::clock::{Clock, Random};
 use hubd_hub::helper::HelperClient;
 use hubd_hub::settings::AuthenticatorKind;
-use hubd_proxy::{Api, Endpoint, Listener, Proxy, ProxySettings, RouteData, Routes, Target, Tls};
+use hubd_proxy::{
+    Api, Endpoint, Listener, PairFiles, Proxy, ProxySettings, Redirect, RouteData, Routes, Target, Tls,
+};
 use hubd_store::Store;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -110,6 +112,10 @@ fn warn_about(warnings: &[Problem], command_line: &CommandLine, plan: &Plan) {
 async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
     let public = listen::bind(&plan.public, "--port")?;
     let inner = listen::bind(&plan.inner, "--JupyterHub.hub_port")?;
+    let redirect = plan.redirect.as_ref().map(|(addresses, to)| {
+        listen::bind(addresses, "--JupyterHub.redirect_port").map(|listener| (listener, *to))
+    });
+    let redirect = redirect.transpose()?;
     let tls = tls(&plan.tls)?;
     let proxy_token = plan.proxy_token.load()?;
     let hub = hub(plan.settings, &plan.cookie_secret, &plan.database, plan.helper_socket)?;
@@ -121,16 +127,22 @@ async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
     let running = hub.adopt().await;
 
     let app = HubApp::new(hub.clone());
-    let outside = Proxy::new(proxy_settings(plan.trusted_proxies), hub.routes.clone(), app.clone());
+    let (stop_public, stop_inner) = (CancellationToken::new(), CancellationToken::new());
+    if let Some((listener, port)) = redirect {
+        start_redirect(listener, port, &plan.proxy, stop_public.clone());
+    }
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(tls.watch(stop_public.clone()));
+    }
+    let outside = Proxy::new(with_hub_cookies(plan.proxy), hub.routes.clone(), app.clone());
     // User servers speak to the hub itself here; no route leads from here to another server.
     let inner_address = inner.local_addr().context("the inner socket has no address")?;
     let api = routes_api(&hub, inner_address, proxy_token);
     let inside = Proxy::new(
-        proxy_settings(Vec::new()),
+        with_hub_cookies(ProxySettings::default()),
         Arc::new(Routes::default()),
         Arc::new(InnerApp::new(api, app)),
     );
-    let (stop_public, stop_inner) = (CancellationToken::new(), CancellationToken::new());
     let watching = tokio::spawn(hub.clone().watch_servers(stop_inner.clone()));
     tokio::spawn(hub.clone().purge_records(stop_inner.clone()));
     let public = tokio::spawn(hubd_proxy::serve(
@@ -174,13 +186,27 @@ async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Sends browsers from plain HTTP to https, until `stop`.
+fn start_redirect(
+    listener: tokio::net::TcpListener,
+    port: u16,
+    settings: &ProxySettings,
+    stop: CancellationToken,
+) {
+    let proxy = Proxy::new(settings.clone(), Arc::new(Routes::default()), Arc::new(Redirect { port }));
+    tokio::spawn(hubd_proxy::serve(Listener::Tcp(listener), None, proxy, stop, DRAIN));
+}
+
 fn tls(plan: &TlsPlan) -> anyhow::Result<Option<Arc<Tls>>> {
-    let (certificate, key) = match plan {
+    let pairs = match plan {
         TlsPlan::Plain => return Ok(None),
-        TlsPlan::Files { certificate, key } => (certificate.clone(), key.clone()),
-        TlsPlan::SelfSigned => certificate::self_signed(Path::new(""))?,
+        TlsPlan::Files(pairs) => pairs.clone(),
+        TlsPlan::SelfSigned => {
+            let (certificate, key) = certificate::self_signed(Path::new(""))?;
+            vec![PairFiles { certificate, key }]
+        }
     };
-    Ok(Some(Tls::load(&certificate, &key)?))
+    Ok(Some(Tls::load_all(pairs)?))
 }
 
 fn hub(
@@ -226,12 +252,9 @@ fn routes_api(hub: &Hub, inner: std::net::SocketAddr, token: Zeroizing<String>) 
     Api::new(hub.routes.clone(), Some(token)).keeping(&hub.settings.base_url, target, data, &below)
 }
 
-fn proxy_settings(trusted_proxies: Vec<std::net::IpAddr>) -> ProxySettings {
-    ProxySettings {
-        trusted_proxies,
-        hub_cookies: vec![LOGIN_COOKIE.to_owned(), hubd_hub::auth::TICKET_COOKIE.to_owned()],
-        ..ProxySettings::default()
-    }
+fn with_hub_cookies(settings: ProxySettings) -> ProxySettings {
+    let hub_cookies = vec![LOGIN_COOKIE.to_owned(), hubd_hub::auth::TICKET_COOKIE.to_owned()];
+    ProxySettings { hub_cookies, ..settings }
 }
 
 /// Waits for SIGTERM or SIGINT; each SIGHUP before it loads the certificate again.

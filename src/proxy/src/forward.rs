@@ -40,6 +40,14 @@ impl Service {
         watch: Arc<Watch>,
         request: Request<Incoming>,
     ) -> Response<BoxBody> {
+        let mut response = self.dispatch(peer, watch, request).await;
+        if let Some(hsts) = self.proxy.hsts.as_ref().filter(|_| peer.https) {
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
+        response
+    }
+
+    async fn dispatch(&self, peer: Peer, watch: Arc<Watch>, request: Request<Incoming>) -> Response<BoxBody> {
         let seen = watch.seen();
         let (mut head, body) = request.into_parts();
         let body = Inbound::new(body, watch, seen);

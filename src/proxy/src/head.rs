@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
-use crate::{Client, ProxySettings};
+use crate::{Client, Network, ProxySettings, forwarded};
 
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -26,7 +26,7 @@ impl Peer {
     /// Who can connect to a Unix socket is decided by its permissions, so they are trusted.
     pub(crate) fn new(address: Option<IpAddr>, https: bool, settings: &ProxySettings) -> Self {
         let address = address.map(|ip| ip.to_canonical());
-        let trusted = address.is_none_or(|ip| settings.trusted_proxies.contains(&ip));
+        let trusted = address.is_none_or(|ip| is_trusted(&settings.trusted_proxies, ip));
         Self { address, https, trusted }
     }
 }
@@ -42,19 +42,27 @@ pub(crate) struct Origin {
 
 impl Origin {
     /// Finds out who sends this request. Of each header only the entry counts that the trusted
-    /// proxy itself has added, the last one: those before it came from the browser.
+    /// proxy itself has added, the last one: those before it came from the browser. `Forwarded` counts only where
+    /// there is no `X-Forwarded-For`: a proxy that writes one of them may pass the other on unread.
     pub(crate) fn new(peer: Peer, host: String, headers: &HeaderMap, settings: &ProxySettings) -> Self {
         let near = peer.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let told = |name: HeaderName| peer.trusted.then(|| last_entry(headers, &name)).flatten();
-        let before = told(FORWARDED_FOR).map(|_| joined(headers, &FORWARDED_FOR));
-        let address = before.as_deref().map_or(near, |chain| far_end(chain, near, settings));
-        let https = told(FORWARDED_PROTO).map_or(peer.https, |scheme| {
+        let old = !peer.trusted || headers.contains_key(FORWARDED_FOR);
+        let forwarded = if old { None } else { forwarded::read(headers) };
+        let believed = peer.trusted && forwarded.is_none();
+        let told = |name: HeaderName| believed.then(|| last_entry(headers, &name)).flatten();
+        let told_scheme = told(FORWARDED_PROTO);
+        let scheme = told_scheme.or_else(|| forwarded.as_ref()?.proto.as_deref());
+        let told_host = told(FORWARDED_HOST).or_else(|| forwarded.as_ref()?.host.as_deref());
+        let https = scheme.map_or(peer.https, |scheme| {
             scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss")
         });
-        let host = told(FORWARDED_HOST).filter(|host| is_host(host)).map_or(host, str::to_owned);
+        let host = told_host.filter(|host| is_host(host)).map_or(host, str::to_owned);
         let is_port = |port: &&str| port.parse::<u16>().is_ok();
         let port = told(FORWARDED_PORT).filter(is_port).or_else(|| port_of(&host)).map(str::to_owned);
         let port = port.unwrap_or_else(|| if https { "443" } else { "80" }.to_owned());
+        let joined_for = told(FORWARDED_FOR).map(|_| joined(headers, &FORWARDED_FOR));
+        let before = joined_for.or_else(|| forwarded.map(|known| known.chain));
+        let address = before.as_deref().map_or(near, |chain| far_end(chain, near, settings));
         let chain = match before {
             Some(before) => format!("{before}, {near}"),
             None => near.to_string(),
@@ -64,7 +72,10 @@ impl Origin {
 
     fn append_to(&self, headers: &mut HeaderMap) {
         let scheme = if self.client.https { "https" } else { "http" };
+        let addresses = self.chain.split(',').map(|entry| address(entry.trim()));
+        let forwarded = forwarded::written(addresses, &self.client.host, scheme);
         for (name, value) in [
+            (header::FORWARDED, forwarded.as_str()),
             (FORWARDED_FOR, self.chain.as_str()),
             (FORWARDED_PROTO, scheme),
             (FORWARDED_HOST, self.client.host.as_str()),
@@ -211,13 +222,17 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
     values.join(", ")
 }
 
+fn is_trusted(networks: &[Network], ip: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(ip))
+}
+
 /// The last address of the chain that is not a trusted proxy's.
 fn far_end(chain: &str, near: IpAddr, settings: &ProxySettings) -> IpAddr {
     let mut far = near;
     for entry in chain.rsplit(',') {
         let Some(ip) = address(entry.trim()) else { break };
         far = ip;
-        if !settings.trusted_proxies.contains(&ip) {
+        if !is_trusted(&settings.trusted_proxies, ip) {
             break;
         }
     }
@@ -249,7 +264,7 @@ mod tests {
 
     fn settings() -> ProxySettings {
         ProxySettings {
-            trusted_proxies: vec!["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()],
+            trusted_proxies: vec!["10.0.0.0/30".parse().unwrap()],
             hub_cookies: vec!["hub-login".into(), "hubd-ticket".into()],
             ..ProxySettings::default()
         }
@@ -295,6 +310,7 @@ mod tests {
         assert_eq!(
             lines,
             [
+                "forwarded: for=192.0.2.1;host=\"hub:8000\";proto=http",
                 "x-forwarded-for: 192.0.2.1",
                 "x-forwarded-proto: http",
                 "x-forwarded-host: hub:8000",
@@ -320,6 +336,22 @@ mod tests {
         assert!(lines.contains(&"x-forwarded-host: hub.example".to_owned()));
         assert!(lines.contains(&"x-forwarded-port: 443".to_owned()));
         assert!(lines.contains(&"x-real-ip: 192.0.2.7".to_owned()));
+    }
+
+    #[test]
+    fn forwarded_of_a_trusted_proxy_is_believed_unless_it_speaks_the_older_language() {
+        let origin = |headers: &[(&str, &str)]| {
+            Origin::new(peer("10.0.0.1"), "h".into(), &head(headers).headers, &settings())
+        };
+        let forwarded = ("forwarded", "for=6.6.6.6, for=192.0.2.7;proto=https;host=hub.example");
+        let origin_of = origin(&[forwarded, ("x-forwarded-proto", "http")]);
+        assert_eq!(origin_of.client.address.to_string(), "192.0.2.7");
+        assert!(origin_of.client.https);
+        assert_eq!((origin_of.client.host.as_str(), origin_of.port.as_str()), ("hub.example", "443"));
+        assert_eq!(origin_of.chain, "6.6.6.6, 192.0.2.7, 10.0.0.1");
+        let older = origin(&[forwarded, ("x-forwarded-for", "192.0.2.8")]);
+        assert_eq!(older.client.address.to_string(), "192.0.2.8");
+        assert!(!older.client.https && older.client.host == "h");
     }
 
     #[test]
@@ -364,7 +396,7 @@ mod tests {
         for kept in ["host: hub:8000", "content-length: 3", "x-kept: 1"] {
             assert!(lines.contains(&kept.to_owned()), "{kept}");
         }
-        assert_eq!(lines.len(), 3 + 4, "the four X-Forwarded- headers come in addition");
+        assert_eq!(lines.len(), 3 + 5, "Forwarded and the four X-Forwarded- headers come in addition");
     }
 
     #[test]

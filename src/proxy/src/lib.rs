@@ -7,8 +7,10 @@
 //! what is ambiguous, [`Routes`] says whose it is, `head` decides what reaches the server, `backend` and
 //! `pool` connect, `body` or `upgrade` stream, `answer` decides what comes back.
 
+mod certificate;
 mod listen;
 mod patience;
+mod proxy_protocol;
 mod tls;
 mod wire;
 
@@ -22,11 +24,14 @@ mod destination;
 mod error_pages;
 mod foreign;
 mod forward;
+mod forwarded;
 mod head;
+mod network;
 mod path;
 mod peer;
 mod pool;
 mod probe;
+mod redirect;
 mod routes;
 mod screen;
 mod upgrade;
@@ -37,19 +42,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 
 pub use api::Api;
+pub use certificate::{PairFiles, TlsError};
 pub use counters::Counters;
 pub use data::RouteData;
 pub use destination::{Destination, DestinationError};
 pub use error_pages::{ErrorApp, ErrorPages};
 pub use foreign::ForeignHub;
 pub use listen::{Listener, serve};
+pub use network::{Network, NetworkError};
 pub use path::PathError;
 pub use probe::probe;
+pub use redirect::Redirect;
 pub use routes::{AddError, RouteError, Routes, Slashes};
-pub use tls::{Tls, TlsError};
+pub use tls::Tls;
 
 /// A response body of any origin.
 pub type BoxBody = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
@@ -132,8 +140,12 @@ pub enum Endpoint {
 /// How the proxy behaves; defaults are safe.
 #[derive(Debug, Clone)]
 pub struct ProxySettings {
-    /// Peers whose `X-Forwarded-*` are believed; from all others they are dropped.
-    pub trusted_proxies: Vec<IpAddr>,
+    /// Peers whose `X-Forwarded-*` and `Forwarded` are believed; from all others they are dropped.
+    pub trusted_proxies: Vec<Network>,
+    /// Every connection must begin with a PROXY protocol header, and come from one of `trusted_proxies`.
+    pub proxy_protocol: bool,
+    /// How long browsers shall insist on https (RFC 6797); None says nothing. Only told over TLS.
+    pub hsts: Option<std::time::Duration>,
     /// The longest wait for a request's headers.
     pub header_timeout: std::time::Duration,
     /// The longest wait for a user server to accept a connection.
@@ -148,6 +160,8 @@ impl Default for ProxySettings {
     fn default() -> Self {
         Self {
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            hsts: None,
             header_timeout: std::time::Duration::from_secs(10),
             connect_timeout: std::time::Duration::from_secs(5),
             hub_cookies: Vec::new(),
@@ -161,12 +175,15 @@ pub struct Proxy {
     settings: ProxySettings,
     routes: Arc<Routes>,
     app: Arc<dyn App>,
+    /// The header of [`ProxySettings::hsts`].
+    hsts: Option<HeaderValue>,
 }
 
 impl Proxy {
     /// Joins routes and app.
     pub fn new(settings: ProxySettings, routes: Arc<Routes>, app: Arc<dyn App>) -> Arc<Self> {
-        let trusted = settings.trusted_proxies.iter().map(IpAddr::to_canonical).collect();
-        Arc::new(Self { settings: ProxySettings { trusted_proxies: trusted, ..settings }, routes, app })
+        let hsts = settings.hsts.map(|time| format!("max-age={}", time.as_secs()));
+        let hsts = hsts.and_then(|text| HeaderValue::try_from(text).ok());
+        Arc::new(Self { settings, routes, app, hsts })
     }
 }

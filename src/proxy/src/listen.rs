@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::backend::HEAD_BYTES_MAX;
 use crate::head::{Peer, is_host};
 use crate::wire::{Watch, Wire};
-use crate::{Proxy, Tls};
+use crate::{Proxy, Tls, proxy_protocol};
 
 /// Longer than any honest handshake, also over a bad line.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -119,34 +119,65 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 async fn connection(service: Arc<Service>, socket: Socket, tls: Option<Arc<Tls>>) {
-    let settings = &service.proxy.settings;
-    match (socket, tls) {
-        (Socket::Unix(stream), None) => {
-            let peer = Peer::new(None, false, settings);
-            speak(service, stream, peer).await;
-        }
-        (Socket::Unix(stream), Some(tls)) => {
-            let peer = Peer::new(None, true, settings);
-            if let Some(stream) = handshake(stream, &tls).await {
-                speak(service, stream, peer).await;
+    match socket {
+        Socket::Unix(mut stream) => {
+            let Some(peer) = introduced(&service, &mut stream, None, tls.is_some()).await else { return };
+            match tls {
+                Some(tls) => speak_tls(service, stream, &tls, peer).await,
+                None => speak(service, stream, peer).await,
             }
         }
-        (Socket::Tcp(stream, address), tls) => {
-            let peer = Peer::new(Some(address), tls.is_some(), settings);
+        Socket::Tcp(mut stream, address) => {
             // Without it small answers wait for the acknowledgement of those before.
             if stream.set_nodelay(true).is_err() {
                 return;
             }
+            let peer = introduced(&service, &mut stream, Some(address), tls.is_some()).await;
+            let Some(peer) = peer else { return };
             let Some(tls) = tls else { return speak(service, stream, peer).await };
             match tokio::time::timeout(HANDSHAKE_TIME, speaks_tls(&stream)).await {
-                Ok(Ok(true)) => {}
-                Ok(Ok(false)) => return say_https(stream).await,
-                Ok(Err(_)) | Err(_) => return,
-            }
-            if let Some(stream) = handshake(stream, &tls).await {
-                speak(service, stream, peer).await;
+                Ok(Ok(true)) => speak_tls(service, stream, &tls, peer).await,
+                Ok(Ok(false)) => say_https(stream).await,
+                Ok(Err(_)) | Err(_) => {}
             }
         }
+    }
+}
+
+/// Who is at the other end, by the kernel's word or by that of the front proxy that opened the connection.
+/// None if the front proxy says nothing, or is none.
+async fn introduced<S: AsyncRead + Unpin>(
+    service: &Service,
+    stream: &mut S,
+    address: Option<IpAddr>,
+    https: bool,
+) -> Option<Peer> {
+    let settings = &service.proxy.settings;
+    let near = Peer::new(address, https, settings);
+    if !settings.proxy_protocol {
+        return Some(near);
+    }
+    if !near.trusted {
+        tracing::debug!("connection refused, trusted_proxies does not name {address:?}");
+        return None;
+    }
+    match tokio::time::timeout(HANDSHAKE_TIME, proxy_protocol::read(stream)).await {
+        Ok(Ok(Some(far))) => Some(Peer::new(Some(far), https, settings)),
+        Ok(Ok(None)) => Some(near),
+        Ok(Err(error)) => {
+            tracing::warn!("connection of {address:?} refused: {error}");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+async fn speak_tls<S>(service: Arc<Service>, stream: S, tls: &Tls, peer: Peer)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    if let Some(stream) = handshake(stream, tls).await {
+        speak(service, stream, peer).await;
     }
 }
 

@@ -1,111 +1,105 @@
-//! TLS towards browsers, with a certificate that can be replaced while connections live.
+//! TLS towards browsers, with certificates that can be replaced while connections live.
 //!
-//! The only place that knows rustls' types.
+//! With `certificate`, the only place that knows rustls' types.
 
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::pki_types::ServerName;
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
-/// Anybody may read, write or execute.
-const MODE_OTHERS: u32 = 0o007;
-/// Chains and keys are a few KiB; a larger file is something else.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+use crate::certificate::{PairFiles, Stamp, TlsError, read_pair};
 
-/// A certificate and key that can be replaced while connections live.
+/// How often the files are looked at: a renewed certificate may wait a minute.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Certificates and keys that can be replaced while connections live.
 pub struct Tls {
-    certificate: PathBuf,
-    key: PathBuf,
+    files: Vec<PairFiles>,
     provider: Arc<CryptoProvider>,
-    pair: Arc<Pair>,
+    pairs: Arc<Pairs>,
+    /// The state of the files at the last attempt to load them, good or bad.
+    stamps: Mutex<Vec<Stamp>>,
     acceptor: TlsAcceptor,
 }
 
 impl Tls {
-    /// Loads chain and key from PEM files, which may be the same file.
+    /// Loads one chain and key from PEM files, which may be the same file.
     pub fn load(certificate: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
+        Self::load_all(vec![PairFiles { certificate: certificate.into(), key: key.into() }])
+    }
+
+    /// Loads several pairs. Each handshake gets the first one whose certificate is for the name that the browser
+    /// asks for, or the first of all.
+    pub fn load_all(files: Vec<PairFiles>) -> Result<Arc<Self>, TlsError> {
         let provider = Arc::new(provider());
-        let pair = Arc::new(Pair(ArcSwap::from_pointee(read_pair(certificate, key, &provider)?)));
+        let stamps = files.iter().map(Stamp::of).collect();
+        let pairs = Arc::new(Pairs(ArcSwap::from_pointee(read_all(&files, &provider)?)));
         let mut config = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(TlsError::Library)?
             .with_no_client_auth()
-            .with_cert_resolver(pair.clone());
+            .with_cert_resolver(pairs.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Library)?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        Ok(Arc::new(Self { certificate: certificate.into(), key: key.into(), provider, pair, acceptor }))
+        Ok(Arc::new(Self { files, provider, pairs, stamps: Mutex::new(stamps), acceptor }))
     }
 
-    /// Loads the files again; on an error the present pair stays.
+    /// Loads the files again; on an error all present pairs stay.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let pair = read_pair(&self.certificate, &self.key, &self.provider)?;
-        self.pair.0.store(Arc::new(pair));
+        self.note_stamps();
+        self.pairs.0.store(Arc::new(read_all(&self.files, &self.provider)?));
         Ok(())
+    }
+
+    /// Loads the files again if they are others than at the last attempt. None if they are the same.
+    pub fn reload_if_changed(&self) -> Option<Result<(), TlsError>> {
+        self.note_stamps().then(|| self.reload())
+    }
+
+    /// Looks at the files each minute and takes new ones, until `stop`. What cannot be used, for instance because
+    /// it is half written, is told once, and looked at again when it changes.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+            let tls = self.clone();
+            // Files may lie on a slow disk.
+            match tokio::task::spawn_blocking(move || tls.reload_if_changed()).await {
+                Ok(None) => {}
+                Ok(Some(Ok(()))) => tracing::info!("the certificate files have changed and were loaded"),
+                Ok(Some(Err(error))) => {
+                    tracing::error!(
+                        "the certificate files have changed; the old certificate stays in use: {error}"
+                    );
+                }
+                Err(error) => tracing::error!("cannot look at the certificate files: {error}"),
+            }
+        }
     }
 
     pub(crate) fn acceptor(&self) -> &TlsAcceptor {
         &self.acceptor
     }
+
+    /// Notes the state of the files; says whether it is another one.
+    fn note_stamps(&self) -> bool {
+        let now: Vec<Stamp> = self.files.iter().map(Stamp::of).collect();
+        let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *stamps != now;
+        *stamps = now;
+        changed
+    }
 }
 
-/// Why certificate or key cannot be used: names the file and the cure.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// The file cannot be read.
-    #[error("cannot read {0}: {1}")]
-    Read(PathBuf, io::Error),
-    /// The file is too large to be what it should be.
-    #[error("{0} is larger than 1 MiB, so it is no PEM file of a certificate or key: check the path")]
-    TooLarge(PathBuf),
-    /// Others may read the key.
-    #[error("{0} holds the private key and is open to every user of this machine: chmod o= {0}")]
-    Permissions(PathBuf),
-    /// No certificate in the file.
-    #[error("no certificate in {0}: it must have a line -----BEGIN CERTIFICATE-----")]
-    NoCertificate(PathBuf),
-    /// No key in the file.
-    #[error("no private key in {0}: it must have a line such as -----BEGIN PRIVATE KEY-----")]
-    NoKey(PathBuf),
-    /// The key needs a passphrase.
-    #[error(
-        "the private key in {0} is protected by a passphrase: remove it with openssl pkey -in {0} -out NEW, \
-         and let only root and the daemon's group read NEW"
-    )]
-    Passphrase(PathBuf),
-    /// The PEM text is damaged.
-    #[error("{0} is damaged or only half written: {1}")]
-    Damaged(PathBuf, io::Error),
-    /// rustls cannot work with the key.
-    #[error(
-        "the private key in {0} cannot be used: {1}; make one with RSA (2048 bits or more), ECDSA or Ed25519"
-    )]
-    Key(PathBuf, rustls::Error),
-    /// Key and certificate are not a pair.
-    #[error(
-        "the private key in {key} does not belong to the first certificate in {certificate}: the server's own \
-         certificate comes first, then those of the authorities"
-    )]
-    Mismatch {
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-    },
-    /// The certificate is not one.
-    #[error("the first certificate in {0} cannot be used: {1}")]
-    Certificate(PathBuf, rustls::Error),
-    /// rustls could not be set up.
-    #[error("cannot set up TLS: {0}")]
-    Library(rustls::Error),
+fn read_all(files: &[PairFiles], provider: &CryptoProvider) -> Result<Vec<Arc<CertifiedKey>>, TlsError> {
+    files.iter().map(|files| read_pair(files, provider).map(Arc::new)).collect()
 }
 
 /// aws-lc-rs, with the key exchange that also stands against quantum computers first.
@@ -116,67 +110,25 @@ fn provider() -> CryptoProvider {
     provider
 }
 
-/// The present pair, asked by rustls for each handshake.
+/// The present pairs, asked by rustls for each handshake.
 #[derive(Debug)]
-struct Pair(ArcSwap<CertifiedKey>);
+struct Pairs(ArcSwap<Vec<Arc<CertifiedKey>>>);
 
-impl ResolvesServerCert for Pair {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
-    }
-}
-
-fn read_pair(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let chain = read_chain(certificate)?;
-    let key_der = read_key(key)?;
-    let signer =
-        provider.key_provider.load_private_key(key_der).map_err(|error| TlsError::Key(key.into(), error))?;
-    let pair = CertifiedKey::new(chain, signer);
-    match pair.keys_match() {
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(pair),
-        Err(rustls::Error::InconsistentKeys(_)) => {
-            Err(TlsError::Mismatch { certificate: certificate.into(), key: key.into() })
+impl ResolvesServerCert for Pairs {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let pairs = self.0.load();
+        if pairs.len() < 2 {
+            return pairs.first().cloned();
         }
-        Err(error) => Err(TlsError::Certificate(certificate.into(), error)),
+        let signs = |pair: &&Arc<CertifiedKey>| pair.key.choose_scheme(hello.signature_schemes()).is_some();
+        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
+        let named = |pair: &&Arc<CertifiedKey>| name.as_ref().is_some_and(|name| is_for(pair, name));
+        let usable = || pairs.iter().filter(signs);
+        usable().find(named).or_else(|| usable().next()).or_else(|| pairs.first()).cloned()
     }
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = read(path)?;
-    let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut text.as_slice()).collect();
-    let chain = chain.map_err(|error| TlsError::Damaged(path.into(), error))?;
-    if chain.is_empty() { Err(TlsError::NoCertificate(path.into())) } else { Ok(chain) }
-}
-
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let metadata = std::fs::metadata(path).map_err(|error| TlsError::Read(path.into(), error))?;
-    if metadata.mode() & MODE_OTHERS != 0 {
-        return Err(TlsError::Permissions(path.into()));
-    }
-    let text = read(path)?;
-    match rustls_pemfile::private_key(&mut text.as_slice()) {
-        Ok(Some(key)) => Ok(key),
-        Ok(None) if has_passphrase(&text) => Err(TlsError::Passphrase(path.into())),
-        Ok(None) => Err(TlsError::NoKey(path.into())),
-        // The old form says so in a header inside the PEM block, which is then no base64.
-        Err(_) if has_passphrase(&text) => Err(TlsError::Passphrase(path.into())),
-        Err(error) => Err(TlsError::Damaged(path.into(), error)),
-    }
-}
-
-fn has_passphrase(text: &[u8]) -> bool {
-    let is = |line: &[u8]| {
-        line.starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY")
-            || (line.starts_with(b"Proc-Type:") && line.ends_with(b"ENCRYPTED"))
-    };
-    text.split(|byte| *byte == b'\n').any(|line| is(line.trim_ascii()))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let failed = |error| TlsError::Read(path.into(), error);
-    let length = std::fs::metadata(path).map_err(failed)?.len();
-    if length > FILE_BYTES_MAX {
-        return Err(TlsError::TooLarge(path.into()));
-    }
-    std::fs::read(path).map_err(failed)
+fn is_for(pair: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    let certificate = pair.end_entity_cert().and_then(ParsedCertificate::try_from);
+    certificate.is_ok_and(|certificate| rustls::client::verify_server_name(&certificate, name).is_ok())
 }

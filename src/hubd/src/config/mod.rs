@@ -11,6 +11,7 @@ mod nearest;
 pub mod options;
 pub mod plan;
 pub mod problem;
+pub mod proxy;
 mod refused;
 pub mod value;
 

@@ -19,6 +19,8 @@ pub struct Opt {
 
 /// Longest time that a person may configure, in seconds: a day.
 const DAY_SECONDS: i64 = 86_400;
+/// Longest time that browsers are asked to insist on https, in seconds: ten years.
+const HSTS_SECONDS_MAX: i64 = 315_360_000;
 /// Ports.
 const PORT: Kind = Kind::Integer(0, 65535);
 /// Names and numbers that JupyterHub takes for `log_level`.
@@ -45,7 +47,10 @@ pub const OPTIONS: &[Opt] = &[
     opt("JupyterHub", "port", PORT, "8000", "The public port alone."),
     opt("JupyterHub", "base_url", Kind::Text, "\"/\"", "The prefix of every URL."),
     opt("JupyterHub", "public_url", Kind::Text, "\"\"", "The URL that people use, with its prefix, when a front proxy makes it another one than bind_url."),
-    opt("JupyterHub", "trusted_proxies", Kind::List, "[]", "Addresses of front proxies whose X-Forwarded-For, -Proto and -Host are believed. From all others they are dropped."),
+    opt("JupyterHub", "trusted_proxies", Kind::List, "[]", "Addresses and networks (10.0.0.0/8) of front proxies whose X-Forwarded-For, -Proto and -Host, or Forwarded, are believed. From all others they are dropped."),
+    opt("JupyterHub", "proxy_protocol", Kind::Bool, "false", "Every connection comes from one of trusted_proxies and begins with a PROXY protocol header of version 2, which names the browser's address."),
+    opt("JupyterHub", "redirect_port", PORT, "0", "A second public port, for plain HTTP, that only sends browsers to https; 0 is none."),
+    opt("JupyterHub", "redirect_to", PORT, "0", "The port that redirect_port sends browsers to; 0 is the public one."),
     opt("JupyterHub", "hub_bind_url", Kind::Text, "\"\"", "The inner address, where user servers reach the hub, as http://ADDRESS:PORT; instead of hub_ip and hub_port."),
     opt("JupyterHub", "hub_ip", Kind::Text, "\"127.0.0.1\"", "The inner address alone."),
     opt("JupyterHub", "hub_port", PORT, "8081", "The inner port alone."),
@@ -54,6 +59,8 @@ pub const OPTIONS: &[Opt] = &[
     // TLS and secrets.
     opt("JupyterHub", "ssl_cert", Kind::Text, "\"\"", "File with the certificate and its chain, PEM. With it the public side speaks TLS."),
     opt("JupyterHub", "ssl_key", Kind::Text, "\"\"", "File with the certificate's key, PEM; may be the same file."),
+    opt("JupyterHub", "ssl_more_certs", Kind::TextTable, "{}", "More certificates, for other names: a table of certificate files and their key files; an empty key is in the same file. A browser gets the first one that is for the name it asks for, or else ssl_cert."),
+    opt("JupyterHub", "hsts_seconds", Kind::Integer(0, HSTS_SECONDS_MAX), "", "How long browsers shall insist on https (HSTS); 0 says nothing. Default: a year with ssl_cert, nothing with self_signed."),
     opt("JupyterHub", "self_signed", Kind::Bool, "false", "Make a self-signed certificate in the working directory if ssl_cert and ssl_key are not set, and use it. Browsers warn about it."),
     opt("JupyterHub", "cookie_secret", Kind::Text, "\"\"", "The key that signs cookies, in hex. Better in cookie_secret_file."),
     opt("JupyterHub", "cookie_secret_file", Kind::Text, "\"jupyterhub_cookie_secret\"", "File with that key; made with mode 0600 at the first start."),

@@ -1,15 +1,17 @@
 //! What a checked configuration means: the value that the rest of the program works with.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use hubd_hub::Settings;
+use hubd_proxy::{PairFiles, ProxySettings};
 use tracing::level_filters::LevelFilter;
 use zeroize::Zeroizing;
 
 use super::Values;
 use super::address::{self, BindUrl};
 use super::problem::{Origin, Problem};
+use super::proxy;
 use crate::logging::Destination;
 use crate::run::Environment;
 use crate::secrets::{CookieSecret, ProxyToken};
@@ -22,13 +24,8 @@ pub const HUB: &[&str] = &["JupyterHub"];
 pub enum TlsPlan {
     /// No TLS: a front proxy does it, or nobody.
     Plain,
-    /// These files; they may be one.
-    Files {
-        /// Certificate and chain.
-        certificate: PathBuf,
-        /// Key.
-        key: PathBuf,
-    },
+    /// These files, the first pair for browsers that ask for no known name.
+    Files(Vec<PairFiles>),
     /// A certificate of hubd's own, in the working directory.
     SelfSigned,
 }
@@ -43,8 +40,10 @@ pub struct Plan {
     pub inner: Vec<SocketAddr>,
     /// TLS on the public side.
     pub tls: TlsPlan,
-    /// Front proxies that are believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    /// How the proxy behaves on the public side.
+    pub proxy: ProxySettings,
+    /// The port that sends browsers from plain HTTP to https: addresses to try, and the port of https.
+    pub redirect: Option<(Vec<SocketAddr>, u16)>,
     /// The database file.
     pub database: PathBuf,
     /// Where the cookie secret is.
@@ -71,7 +70,7 @@ pub struct Plan {
 pub fn plan(values: &mut Values, environment: &Environment, problems: &mut Vec<Problem>) -> Plan {
     let public = public_side(values, problems);
     let inner = inner_side(values, problems);
-    let tls = tls_plan(values, problems);
+    let tls = proxy::tls(values, problems);
     let scheme = if tls == TlsPlan::Plain { "http" } else { "https" };
     let host = if public.host.is_empty() { String::new() } else { address::in_url(&public.host) };
     let simple_spawner = spawner_is_simple(values);
@@ -79,8 +78,9 @@ pub fn plan(values: &mut Values, environment: &Environment, problems: &mut Vec<P
         public_url: format!("{scheme}://{host}:{}{}", public.port, public.prefix),
         public: resolve(values, &public, &["bind_url", "ip"], problems),
         inner: resolve(values, &inner, &["hub_bind_url", "hub_ip"], problems),
+        proxy: proxy::settings(values, &tls, problems),
+        redirect: redirect(values, &public, &tls, problems),
         tls,
-        trusted_proxies: trusted_proxies(values, problems),
         database: database(values, problems),
         cookie_secret: cookie_secret(values, environment.cookie_secret.clone(), problems),
         proxy_token: proxy_token(values, environment),
@@ -154,53 +154,15 @@ fn resolve(values: &Values, url: &BindUrl, keys: &[&str], problems: &mut Vec<Pro
     })
 }
 
-fn tls_plan(values: &Values, problems: &mut Vec<Problem>) -> TlsPlan {
-    let file = |key| Some(values.text(HUB, key)).filter(|text| !text.is_empty()).map(PathBuf::from);
-    let (certificate, key) = (file("ssl_cert"), file("ssl_key"));
-    for (name, path) in [("ssl_cert", &certificate), ("ssl_key", &key)] {
-        let Some(path) = path else { continue };
-        if let Err(error) = std::fs::File::open(path) {
-            let text = format!("JupyterHub.{name}: {}: {error}", path.display());
-            let cure =
-                "give the path of a PEM file that the daemon's user can read, or set self_signed = true";
-            problems.push(Problem::new(&values.origin(HUB, name), text, cure));
-        }
-    }
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => TlsPlan::Files { certificate, key },
-        // One file may hold both, as for haproxy.
-        (Some(both), None) => TlsPlan::Files { certificate: both.clone(), key: both },
-        (None, Some(_)) => {
-            let text = "JupyterHub.ssl_key is set, but no ssl_cert";
-            problems.push(Problem::new(&values.origin(HUB, "ssl_key"), text, "set ssl_cert too"));
-            TlsPlan::Plain
-        }
-        (None, None) if values.yes(HUB, "self_signed") => TlsPlan::SelfSigned,
-        (None, None) => {
-            if values.text(HUB, "bind_url").starts_with("https://") {
-                let text = "JupyterHub.bind_url says https, but there is no certificate";
-                let cure =
-                    "set ssl_cert and ssl_key, or self_signed = true; behind a front proxy write http://";
-                problems.push(Problem::new(&values.origin(HUB, "bind_url"), text, cure));
-            }
-            TlsPlan::Plain
-        }
-    }
-}
-
-fn trusted_proxies(values: &Values, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
-    let mut addresses = Vec::new();
-    for text in values.list(HUB, "trusted_proxies") {
-        match text.parse() {
-            Ok(address) => addresses.push(address),
-            Err(_) => problems.push(Problem::new(
-                &values.origin(HUB, "trusted_proxies"),
-                format!("JupyterHub.trusted_proxies: {text} is not an address"),
-                "write each proxy's address, for instance [\"127.0.0.1\", \"::1\"]",
-            )),
-        }
-    }
-    addresses
+fn redirect(
+    values: &Values,
+    public: &BindUrl,
+    tls: &TlsPlan,
+    problems: &mut Vec<Problem>,
+) -> Option<(Vec<SocketAddr>, u16)> {
+    let redirection = proxy::redirect(values, tls, public.port, problems)?;
+    let plain = BindUrl { port: redirection.from, ..public.clone() };
+    Some((resolve(values, &plain, &["bind_url", "ip"], problems), redirection.to))
 }
 
 fn database(values: &Values, problems: &mut Vec<Problem>) -> PathBuf {
@@ -334,7 +296,7 @@ mod tests {
         let path = file.path().to_path_buf();
         let (plan, problems, _) = planned(&format!("[JupyterHub]\nssl_cert = {:?}\n", path));
         assert!(problems.is_empty(), "{problems:?}");
-        assert_eq!(plan.tls, TlsPlan::Files { certificate: path.clone(), key: path });
+        assert_eq!(plan.tls, TlsPlan::Files(vec![PairFiles { certificate: path.clone(), key: path }]));
         assert_eq!(plan.public_url, "https://:8000/");
     }
 
@@ -350,7 +312,6 @@ mod tests {
         refused("[JupyterHub]\nhub_bind_url = \"https://:1\"\n", "no TLS in this version");
         refused("[JupyterHub]\ndb_url = \"postgresql://db/hub\"\n", "SQLite only");
         refused("[JupyterHub]\ndb_url = \"sqlite:///:memory:\"\n", "in memory");
-        refused("[JupyterHub]\ntrusted_proxies = [\"10.0.0.0/8\"]\n", "is not an address");
         refused("[JupyterHub]\ntornado_settings = { headers = {} }\n", "headers cannot be used");
         refused("[JupyterHub]\ntornado_settings = { slow_spawn_timeout = -1 }\n", "number of seconds");
         refused("[JupyterHub]\ncookie_secret = \"zz\"\n", "the cookie secret is not hex");
