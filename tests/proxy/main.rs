@@ -4,8 +4,10 @@
 
 mod support;
 
+mod floods;
 mod forwarding;
 mod front_proxies;
+mod http2;
 mod lifetime;
 mod peers;
 mod smuggling;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use hubd_proxy::{PairFiles, ProxySettings, Tls, TlsError};
+use hubd_proxy::{PairFiles, ProxySettings, Tls, TlsError, TlsSettings};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
@@ -22,11 +22,11 @@ use crate::support::{header, read_all, settings, start_with, talk};
 use crate::websockets::echo_server;
 
 /// A certificate and key in files, and what a browser must trust.
-struct Files {
+pub struct Files {
     directory: tempfile::TempDir,
-    certificate: PathBuf,
-    key: PathBuf,
-    root: CertificateDer<'static>,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub root: CertificateDer<'static>,
 }
 
 fn pair() -> CertifiedKey<KeyPair> {
@@ -38,7 +38,7 @@ fn write(path: &Path, text: &str, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn files() -> Files {
+pub fn files() -> Files {
     files_of(&pair())
 }
 
@@ -76,8 +76,17 @@ async fn connect(
     address: SocketAddr,
     root: &CertificateDer<'static>,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_with(address, root, &[b"http/1.1"]).await
+}
+
+/// With these protocols offered, the best one first.
+pub async fn connect_with(
+    address: SocketAddr,
+    root: &CertificateDer<'static>,
+    protocols: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut config = browser(root);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(address).await?).await
 }
@@ -242,7 +251,7 @@ async fn accepts(address: SocketAddr, name: &str, root: &CertificateDer<'static>
 #[tokio::test]
 async fn each_name_gets_its_certificate_and_unknown_ones_the_first() {
     let ((first, one), (second, two)) = (files_for("hub.example"), files_for("*.lab.example"));
-    let tls = Tls::load_all(vec![one, two]).unwrap();
+    let tls = Tls::set_up(TlsSettings { pairs: vec![one, two], http2: true }).unwrap();
     let proxy = start_with(settings(), Some(tls)).await;
     assert!(accepts(proxy.address, "hub.example", &first.root).await);
     assert!(accepts(proxy.address, "a.lab.example", &second.root).await);

@@ -15,6 +15,7 @@ use hubd_hub::helper::HelperClient;
 use hubd_hub::settings::AuthenticatorKind;
 use hubd_proxy::{
     Api, Endpoint, Listener, PairFiles, Proxy, ProxySettings, Redirect, RouteData, Routes, Target, Tls,
+    TlsSettings,
 };
 use hubd_store::Store;
 use sd_notify::NotifyState;
@@ -206,7 +207,7 @@ fn tls(plan: &TlsPlan) -> anyhow::Result<Option<Arc<Tls>>> {
             vec![PairFiles { certificate, key }]
         }
     };
-    Ok(Some(Tls::load_all(pairs)?))
+    Ok(Some(Tls::set_up(TlsSettings { pairs, http2: true })?))
 }
 
 fn hub(

@@ -9,7 +9,6 @@ use http::{Request, Response, StatusCode, Version, response};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 
 use crate::body::{self, Download, Inbound, Lease, Progress, Upload};
 use crate::foreign::{self, ForeignHub};
@@ -18,8 +17,9 @@ use crate::listen::Service;
 use crate::path::{CanonicalPath, PathError};
 use crate::routes::Route;
 use crate::screen::{self, Refusal};
+use crate::websocket::Asked;
 use crate::wire::Watch;
-use crate::{BackendFailure, BoxBody, answer, backend, upgrade};
+use crate::{BackendFailure, BoxBody, answer, backend, h2, upgrade};
 
 /// A request for a user server.
 pub(crate) struct Routed {
@@ -51,7 +51,8 @@ impl Service {
         let seen = watch.seen();
         let (mut head, body) = request.into_parts();
         let body = Inbound::new(body, watch, seen);
-        let upgrade = head::asked_upgrade(&head).zip(head.extensions.remove::<OnUpgrade>());
+        let asked = Asked::take(&mut head);
+        h2::as_http1(&mut head);
         let host = match screen::screen(&mut head, seen) {
             Ok(host) => host,
             Err(refusal) => return refused(refusal),
@@ -74,16 +75,18 @@ impl Service {
         };
         let Some(route) = found else {
             head.uri = if foreign.is_some() { uri } else { screen::canonical_uri(&uri, &path) };
-            return self.proxy.app.call(Request::from_parts(head, body.boxed_unsync())).await;
+            let response = self.proxy.app.call(Request::from_parts(head, body.boxed_unsync())).await;
+            let agrees = asked.is_some_and(|asked| asked.would_agree(response.status()));
+            return if agrees { refused(Refusal::NoWebSocket) } else { response };
         };
-        let routed = Routed { head, origin, route, peer, websocket: upgrade.is_some() };
+        let routed = Routed { head, origin, route, peer, websocket: asked.is_some() };
         if let Some(foreign) = foreign {
             foreign.counters.asked(routed.websocket);
         }
         // What is rare is boxed, so that the usual request's future stays small.
-        let result = match upgrade {
+        let result = match asked {
             Some(_) if !body.is_end_stream() => return refused(Refusal::Framing),
-            Some((protocol, client)) => Box::pin(upgrade::start(self, &routed, protocol, client)).await,
+            Some(asked) => Box::pin(upgrade::start(self, &routed, asked)).await,
             None => match foreign.and_then(|foreign| foreign.answer_timeout) {
                 None => self.exchange(&routed, body).await,
                 Some(limit) => tokio::time::timeout(limit, Box::pin(self.exchange(&routed, body)))

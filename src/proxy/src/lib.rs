@@ -1,4 +1,4 @@
-//! The reverse proxy: HTTP/1.1 and WebSockets from browsers to user servers, TLS towards browsers.
+//! The reverse proxy: HTTP/1.1, HTTP/2 and WebSockets from browsers to user servers, TLS towards browsers.
 //!
 //! It knows routes and one [`App`] that answers what no route takes. It never knows users, tokens or the
 //! database.
@@ -8,6 +8,8 @@
 //! `pool` connect, `body` or `upgrade` stream, `answer` decides what comes back.
 
 mod certificate;
+mod frames;
+mod h2;
 mod listen;
 mod patience;
 mod proxy_protocol;
@@ -35,6 +37,7 @@ mod redirect;
 mod routes;
 mod screen;
 mod upgrade;
+mod websocket;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -57,7 +60,7 @@ pub use path::PathError;
 pub use probe::probe;
 pub use redirect::Redirect;
 pub use routes::{AddError, RouteError, Routes, Slashes};
-pub use tls::Tls;
+pub use tls::{Tls, TlsSettings};
 
 /// A response body of any origin.
 pub type BoxBody = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
@@ -150,6 +153,8 @@ pub struct ProxySettings {
     pub header_timeout: std::time::Duration,
     /// The longest wait for a user server to accept a connection.
     pub connect_timeout: std::time::Duration,
+    /// Requests that a browser may have in progress on one HTTP/2 connection.
+    pub http2_streams: u32,
     /// Cookies that never reach a user server, and that no user server may set.
     pub hub_cookies: Vec<String>,
     /// For somebody else's hub; what holds then is said there.
@@ -164,6 +169,7 @@ impl Default for ProxySettings {
             hsts: None,
             header_timeout: std::time::Duration::from_secs(10),
             connect_timeout: std::time::Duration::from_secs(5),
+            http2_streams: 100,
             hub_cookies: Vec::new(),
             foreign: None,
         }

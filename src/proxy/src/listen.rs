@@ -18,8 +18,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::backend::HEAD_BYTES_MAX;
 use crate::head::{Peer, is_host};
+use crate::tls::HTTP2;
 use crate::wire::{Watch, Wire};
-use crate::{Proxy, Tls, proxy_protocol};
+use crate::{Proxy, Tls, h2, proxy_protocol};
 
 /// Longer than any honest handshake, also over a bad line.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -39,10 +40,10 @@ pub enum Listener {
 /// What the tasks of one [`serve`] share.
 pub(crate) struct Service {
     pub(crate) proxy: Arc<Proxy>,
-    /// Open WebSockets.
+    /// Open WebSockets, and streams of HTTP/2.
     pub(crate) tunnels: TaskTracker,
     /// No request begins any more.
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     /// Everything ends.
     pub(crate) end: CancellationToken,
 }
@@ -176,7 +177,10 @@ async fn speak_tls<S>(service: Arc<Service>, stream: S, tls: &Tls, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    if let Some(stream) = handshake(stream, tls).await {
+    let Some(stream) = handshake(stream, tls).await else { return };
+    if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
+        h2::speak(service, stream, peer).await;
+    } else {
         speak(service, stream, peer).await;
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Refusal {
     Encoding,
     #[error("the request is not written as the standard says: lines must end with CR and LF")]
     LineEnd,
+    #[error("there is no WebSocket at this address")]
+    NoWebSocket,
     #[error("the request's body comes too slowly")]
     Slow,
     #[error("{0}")]
@@ -36,6 +38,7 @@ impl Refusal {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Encoding => StatusCode::NOT_IMPLEMENTED,
+            Self::NoWebSocket => StatusCode::NOT_FOUND,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Host | Self::Authority | Self::Framing | Self::LineEnd | Self::Path(_) => {
                 StatusCode::BAD_REQUEST

@@ -20,6 +20,20 @@ use crate::certificate::{PairFiles, Stamp, TlsError, read_pair};
 /// How often the files are looked at: a renewed certificate may wait a minute.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// HTTP/2 over TLS (RFC 9113 section 3.2).
+pub(crate) const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
+/// What TLS is set up with.
+#[derive(Debug, Clone)]
+pub struct TlsSettings {
+    /// Each handshake gets the first pair whose certificate is for the name that the browser asks for, or the
+    /// first of all.
+    pub pairs: Vec<PairFiles>,
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
+}
+
 /// Certificates and keys that can be replaced while connections live.
 pub struct Tls {
     files: Vec<PairFiles>,
@@ -33,12 +47,13 @@ pub struct Tls {
 impl Tls {
     /// Loads one chain and key from PEM files, which may be the same file.
     pub fn load(certificate: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
-        Self::load_all(vec![PairFiles { certificate: certificate.into(), key: key.into() }])
+        let pair = PairFiles { certificate: certificate.into(), key: key.into() };
+        Self::set_up(TlsSettings { pairs: vec![pair], http2: true })
     }
 
-    /// Loads several pairs. Each handshake gets the first one whose certificate is for the name that the browser
-    /// asks for, or the first of all.
-    pub fn load_all(files: Vec<PairFiles>) -> Result<Arc<Self>, TlsError> {
+    /// Loads what the settings say.
+    pub fn set_up(settings: TlsSettings) -> Result<Arc<Self>, TlsError> {
+        let files = settings.pairs;
         let provider = Arc::new(provider());
         let stamps = files.iter().map(Stamp::of).collect();
         let pairs = Arc::new(Pairs(ArcSwap::from_pointee(read_all(&files, &provider)?)));
@@ -47,7 +62,10 @@ impl Tls {
             .map_err(TlsError::Library)?
             .with_no_client_auth()
             .with_cert_resolver(pairs.clone());
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![HTTP1.to_vec()];
+        if settings.http2 {
+            config.alpn_protocols.insert(0, HTTP2.to_vec());
+        }
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Library)?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
         Ok(Arc::new(Self { files, provider, pairs, stamps: Mutex::new(stamps), acceptor }))

@@ -18,8 +18,10 @@ use tokio::time::Sleep;
 
 use crate::body::{self, Lease, Upload};
 use crate::forward::{Routed, broken};
+use crate::h2::Stream;
 use crate::listen::Service;
 use crate::routes::Route;
+use crate::websocket::Asked;
 use crate::{BackendFailure, BoxBody, backend};
 
 /// Bytes moved at once. One buffer a thread serves all tunnels, so that an idle one holds none.
@@ -35,34 +37,35 @@ thread_local! {
 pub(crate) async fn start(
     service: &Service,
     routed: &Routed,
-    protocol: HeaderValue,
-    client: OnUpgrade,
+    asked: Asked,
 ) -> Result<Response<BoxBody>, BackendFailure> {
     let mut request = service.outgoing(routed, Upload::empty());
     request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    request.headers_mut().insert(header::UPGRADE, protocol.clone());
+    request.headers_mut().insert(header::UPGRADE, asked.protocol.clone());
     let upload = request.body().progress();
     let timeout = service.proxy.settings.connect_timeout;
     let mut sender = backend::open(&routed.route.destination.target, timeout).await?;
     let mut response = sender.send_request(request).await.map_err(|error| broken(routed, &error))?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        if asked.would_agree(response.status()) {
+            tracing::warn!("server of {} did not change the protocol as asked", routed.route.prefix);
+            return Err(BackendFailure::BrokenAnswer);
+        }
         return service.relay(routed, response, Lease { sender, upload });
     }
-    let agreed = response.headers().get(header::UPGRADE);
-    if !agreed.is_some_and(|agreed| agreed.as_bytes().eq_ignore_ascii_case(protocol.as_bytes())) {
+    if !asked.is_agreed(response.headers()) {
         tracing::warn!("server of {} changed to a protocol nobody asked for", routed.route.prefix);
         return Err(BackendFailure::BrokenAnswer);
     }
     let server = hyper::upgrade::on(&mut response);
     let mut switching = Response::new(body::text(""));
-    *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let (mut head, _) = response.into_parts();
     service.clean_answer(routed, &mut head);
-    head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    head.headers.insert(header::UPGRADE, protocol);
-    *switching.headers_mut() = head.headers;
+    (*switching.status_mut(), *switching.headers_mut()) = asked.agreement(head.headers);
     routed.route.touch();
-    service.tunnels.spawn(run(client, server, routed.route.clone(), service.end.clone()));
+    let stream = routed.head.extensions.get::<Arc<Stream>>().cloned();
+    let tunnel = Tunnel::new(routed.route.clone(), stream);
+    service.tunnels.spawn(run(asked.client, server, tunnel, service.end.clone()));
     Ok(switching)
 }
 
@@ -70,19 +73,18 @@ pub(crate) async fn start(
 async fn run(
     client: OnUpgrade,
     server: OnUpgrade,
-    route: Arc<Route>,
+    mut tunnel: Tunnel,
     end: tokio_util::sync::CancellationToken,
 ) {
-    let (client, server) = match (client.await, server.await) {
-        (Ok(client), Ok(server)) => (client, server),
+    let (mut client, mut server) = match (client.await, server.await) {
+        (Ok(client), Ok(server)) => (TokioIo::new(client), TokioIo::new(server)),
         (client, server) => {
             let error = client.err().or(server.err());
-            return tracing::debug!("no upgrade for {}: {error:?}", route.prefix);
+            return tracing::debug!("no upgrade for {}: {error:?}", tunnel.route.prefix);
         }
     };
-    let mut tunnel = Tunnel::new(client, server, route);
     tokio::select! {
-        result = poll_fn(|cx| tunnel.poll(cx)) => {
+        result = poll_fn(|cx| tunnel.poll(cx, &mut client, &mut server)) => {
             if let Err(error) = result {
                 tracing::debug!("tunnel of {} broke: {error}", tunnel.route.prefix);
             }
@@ -92,24 +94,31 @@ async fn run(
 }
 
 struct Tunnel {
-    client: TokioIo<Upgraded>,
-    server: TokioIo<Upgraded>,
     up: Half,
     down: Half,
     route: Arc<Route>,
+    /// With HTTP/2.
+    stream: Option<Arc<Stream>>,
     /// Runs once one half has ended.
     last: Option<Pin<Box<Sleep>>>,
 }
 
 impl Tunnel {
-    fn new(client: Upgraded, server: Upgraded, route: Arc<Route>) -> Self {
-        let (client, server) = (TokioIo::new(client), TokioIo::new(server));
-        Self { client, server, up: Half::default(), down: Half::default(), route, last: None }
+    fn new(route: Arc<Route>, stream: Option<Arc<Stream>>) -> Self {
+        Self { up: Half::default(), down: Half::default(), route, stream, last: None }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let up = self.up.poll(cx, &mut self.client, &mut self.server, &self.route)?;
-        let down = self.down.poll(cx, &mut self.server, &mut self.client, &self.route)?;
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut TokioIo<Upgraded>,
+        server: &mut TokioIo<Upgraded>,
+    ) -> Poll<io::Result<()>> {
+        let up = self.up.poll(cx, client, server, &self.route)?;
+        let down = self.down.poll(cx, server, client, &self.route)?;
+        if let Some(stream) = &self.stream {
+            stream.note_waiting(!self.down.waiting.is_empty());
+        }
         match (up, down) {
             (Poll::Ready(()), Poll::Ready(())) => Poll::Ready(Ok(())),
             (Poll::Pending, Poll::Pending) => Poll::Pending,

@@ -38,6 +38,13 @@ impl Watch {
         Arc::new(Self { reading_head, seen: AtomicU8::new(0), beyond: AtomicU64::new(0) })
     }
 
+    /// Of a connection whose heads are not read here.
+    pub(crate) fn for_http2() -> Arc<Self> {
+        let watch = Self::new();
+        watch.reading_head.store(false, Ordering::Release);
+        watch
+    }
+
     /// What was seen, of the head that hyper has just read.
     pub(crate) fn seen(&self) -> Seen {
         Seen(self.seen.swap(0, Ordering::AcqRel))

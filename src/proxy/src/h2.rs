@@ -1,0 +1,246 @@
+//! HTTP/2 on one connection: each request becomes one as HTTP/1.1 would have it, and goes the same way.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Version;
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::backend::HEAD_BYTES_MAX;
+use crate::frames::Frames;
+use crate::head::Peer;
+use crate::listen::Service;
+use crate::wire::{Watch, Wire};
+use crate::{BoxBody, BoxError};
+
+/// What a stream may send before it is read, and all of them together: enough for 100 MB/s at a tenth of a second.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// What is kept of one stream's answer until the browser takes it.
+const SEND_BYTES_MAX: usize = 128 * 1024;
+/// Streams that were reset before anybody looked at them: more is an attack (CVE-2023-44487).
+const EARLY_RESETS_MAX: usize = 20;
+/// Streams that this side had to reset because of the other's mistakes, over the life of the connection.
+const ERROR_RESETS_MAX: usize = 100;
+/// A connection that says nothing is asked, and given up if it does not answer.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a connection is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A connection without a request is kept so long: opening one anew is cheap.
+const IDLE_TIME: Duration = Duration::from_secs(120);
+/// A browser that takes nothing of an answer for so long does not want it. Longer than with HTTP/1.1, because
+/// everything else that it does here ends with it.
+const STALL_TIME: Duration = Duration::from_secs(300);
+
+/// HTTP/2 on one connection.
+pub(crate) async fn speak<S>(service: Arc<Service>, stream: S, peer: Peer)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stop = service.stop.clone();
+    let settings = settings(&service);
+    let header_timeout = service.proxy.settings.header_timeout;
+    // What hyper tells of heads is enough here.
+    let watch = Watch::for_http2();
+    let streams = Streams::new();
+    let stream = TokioIo::new(Frames::new(Wire::new(stream, watch.clone())));
+    let answer = {
+        let streams = streams.clone();
+        service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+            let (service, watch) = (service.clone(), watch.clone());
+            let guard = streams.begin();
+            request.extensions_mut().insert(guard.clone());
+            async move {
+                let response = service.answer(peer, watch, request).await;
+                Ok::<_, Infallible>(response.map(|body| Paced { body, guard }.boxed_unsync()))
+            }
+        })
+    };
+    let mut connection = pin!(settings.serve_connection(stream, answer));
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!("HTTP/2 connection ended: {error}");
+                }
+                return;
+            }
+            () = stop.cancelled(), if !ending => {
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _ = look.tick() => {
+                let idle = if streams.any_yet() { IDLE_TIME } else { header_timeout };
+                if streams.stalled() || streams.idle_for() > idle + LOOK_EVERY {
+                    return tracing::debug!("HTTP/2 connection given up");
+                }
+                if !ending && streams.idle_for() > idle {
+                    ending = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+fn settings(service: &Service) -> http2::Builder<Tracked> {
+    let mut settings = http2::Builder::new(Tracked(service.tunnels.clone()));
+    settings
+        .timer(TokioTimer::new())
+        .enable_connect_protocol()
+        .max_concurrent_streams(service.proxy.settings.http2_streams)
+        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BYTES_MAX)
+        .max_pending_accept_reset_streams(EARLY_RESETS_MAX)
+        .max_local_error_reset_streams(ERROR_RESETS_MAX)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT);
+    settings
+}
+
+/// Starts the tasks of streams where they are waited for at the end.
+#[derive(Clone)]
+struct Tracked(TaskTracker);
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tracked {
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}
+
+/// Writes a head of HTTP/2 as HTTP/1.1 has it: with a Host header, and all cookies in one (RFC 9113 sections
+/// 8.2.3 and 8.3.1).
+pub(crate) fn as_http1(head: &mut Parts) {
+    if head.version != Version::HTTP_2 {
+        return;
+    }
+    head.version = Version::HTTP_11;
+    if !head.headers.contains_key(header::HOST)
+        && let Some(authority) = head.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        head.headers.insert(header::HOST, host);
+    }
+    let crumbs: Vec<&[u8]> = head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(cookies) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        head.headers.insert(header::COOKIE, cookies);
+    }
+}
+
+/// The open streams of a connection.
+struct Streams {
+    open: Mutex<Vec<Weak<Stream>>>,
+    count: AtomicUsize,
+    /// When the last one ended, and before the first one when the connection began.
+    idle_since: Mutex<Instant>,
+}
+
+/// One stream, held by whatever works for it.
+pub(crate) struct Stream {
+    streams: Arc<Streams>,
+    /// Since when the browser has taken nothing of an answer that is there.
+    waits_since: Mutex<Option<Instant>>,
+}
+
+impl Streams {
+    fn new() -> Arc<Self> {
+        let idle_since = Mutex::new(Instant::now());
+        Arc::new(Self { open: Mutex::default(), count: AtomicUsize::new(0), idle_since })
+    }
+
+    fn begin(self: &Arc<Self>) -> Arc<Stream> {
+        let stream = Arc::new(Stream { streams: self.clone(), waits_since: Mutex::default() });
+        self.count.fetch_add(1, Ordering::AcqRel);
+        let mut open = lock(&self.open);
+        // The dead ones are cleared when they would make the list grow.
+        if open.len() == open.capacity() {
+            open.retain(|stream| stream.strong_count() > 0);
+        }
+        open.push(Arc::downgrade(&stream));
+        stream
+    }
+
+    fn any_yet(&self) -> bool {
+        lock(&self.open).capacity() > 0
+    }
+
+    fn idle_for(&self) -> Duration {
+        if self.count.load(Ordering::Acquire) > 0 { Duration::ZERO } else { lock(&self.idle_since).elapsed() }
+    }
+
+    /// Whether the browser leaves an answer lying.
+    fn stalled(&self) -> bool {
+        let open = lock(&self.open);
+        let mut streams = open.iter().filter_map(Weak::upgrade);
+        streams.any(|stream| lock(&stream.waits_since).is_some_and(|since| since.elapsed() > STALL_TIME))
+    }
+}
+
+impl Stream {
+    /// Notes whether something is there that the browser does not take.
+    pub(crate) fn note_waiting(&self, waits: bool) {
+        let mut since = lock(&self.waits_since);
+        *since = waits.then(|| since.unwrap_or_else(Instant::now));
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        *lock(&self.streams.idle_since) = Instant::now();
+        self.streams.count.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An answer's body, which notes when it waits for the browser: hyper asks for the next piece as soon as the
+/// browser has room for it.
+struct Paced {
+    body: BoxBody,
+    guard: Arc<Stream>,
+}
+
+impl Body for Paced {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        *lock(&self.guard.waits_since) = frame.is_ready().then(Instant::now);
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
