@@ -6,6 +6,7 @@ use hubd_proxy::Routes;
 use hubd_store::Store;
 
 use crate::clock::{Clock, Random};
+use crate::ending::Ending;
 use crate::helper::HelperClient;
 use crate::login::Logins;
 use crate::pages::Templates;
@@ -31,6 +32,8 @@ pub struct Hub {
     pub servers: Servers,
     /// The pages' templates.
     pub templates: Templates,
+    /// The end of the daemon.
+    pub ending: Ending,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
@@ -64,6 +67,7 @@ impl Hub {
             logins: Logins::default(),
             servers: Servers::default(),
             templates: Templates::new(),
+            ending: Ending::default(),
             clock: parts.clock,
             random: parts.random,
         })

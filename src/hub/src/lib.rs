@@ -9,6 +9,7 @@
 pub mod api;
 pub mod auth;
 pub mod clock;
+pub mod ending;
 pub mod error;
 pub mod helper;
 pub mod hub;

@@ -164,12 +164,12 @@ async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
         NotifyState::Status(&format!("{}, {running} servers running", plan.public_url)),
     ]);
 
-    wait_for_the_end(tls.as_deref()).await?;
+    wait_for_the_end(tls.as_deref(), &hub).await?;
     notify(&[NotifyState::Stopping]);
     let end = async {
         stop_public.cancel();
         public.await.ok();
-        if plan.cleanup_servers {
+        if hub.ending.stops_servers(plan.cleanup_servers) {
             tracing::info!("Cleaning up single-user servers...");
             hub.stop_all(STOP_ALL).await;
         } else {
@@ -258,8 +258,8 @@ fn with_hub_cookies(settings: ProxySettings) -> ProxySettings {
     ProxySettings { hub_cookies, ..settings }
 }
 
-/// Waits for SIGTERM or SIGINT; each SIGHUP before it loads the certificate again.
-async fn wait_for_the_end(tls: Option<&Tls>) -> anyhow::Result<()> {
+/// Waits for SIGTERM, SIGINT or an end that the API asks for; each SIGHUP before it loads the certificate again.
+async fn wait_for_the_end(tls: Option<&Tls>, hub: &Hub) -> anyhow::Result<()> {
     let watch = |kind| signal(kind).context("cannot watch for signals");
     let mut terminate = watch(SignalKind::terminate())?;
     let mut interrupt = watch(SignalKind::interrupt())?;
@@ -268,6 +268,7 @@ async fn wait_for_the_end(tls: Option<&Tls>) -> anyhow::Result<()> {
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
+            () = hub.ending.asked() => return Ok(()),
             _ = hangup.recv() => {
                 reload(tls);
                 continue;

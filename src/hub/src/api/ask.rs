@@ -11,8 +11,8 @@ use hubd_store::User;
 
 use super::answer::ApiError;
 use crate::Hub;
+use crate::auth::Caller;
 use crate::auth::scopes::{Access, Target, access};
-use crate::auth::{Caller, CallerKind};
 use crate::error::HttpError;
 use crate::pages::access_log::Asker;
 use crate::pages::urls;
@@ -126,10 +126,6 @@ impl AskerSlot {
     }
 
     fn fill(&self, caller: &Caller) {
-        let name = match &caller.kind {
-            CallerKind::User(user) => &user.name,
-            CallerKind::Service(service) => &service.name,
-        };
-        self.0.get_or_init(|| name.clone());
+        self.0.get_or_init(|| caller.name().to_owned());
     }
 }

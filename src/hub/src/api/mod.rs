@@ -19,6 +19,7 @@ mod python;
 mod server_names;
 mod servers;
 mod services;
+mod shutdown;
 #[cfg(test)]
 mod tests;
 mod timestamps;
@@ -60,6 +61,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/groups/{group}/users", post(groups::add_users).delete(groups::remove_users))
         .route("/services", get(services::list))
         .route("/services/{service}", get(services::read))
+        .route("/shutdown", post(shutdown::shutdown))
         .route("/authorizations/token", post(deprecated::request_token))
         .route("/authorizations/token/{token}", get(deprecated::token_owner))
         .route("/authorizations/cookie/{cookie}/{value}", get(deprecated::cookie_owner))

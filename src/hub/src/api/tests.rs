@@ -4,6 +4,7 @@ mod access;
 mod oauth;
 mod records;
 mod running;
+mod shutdown;
 
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};

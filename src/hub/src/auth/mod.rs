@@ -71,6 +71,14 @@ impl Caller {
         }
     }
 
+    /// The user's or service's name.
+    pub fn name(&self) -> &str {
+        match &self.kind {
+            CallerKind::User(user) => &user.name,
+            CallerKind::Service(service) => &service.name,
+        }
+    }
+
     /// The user, if it is one.
     pub fn user(&self) -> Option<&hubd_store::User> {
         match &self.kind {
