@@ -4,6 +4,7 @@
 
 mod support;
 
+mod chp;
 mod floods;
 mod forwarding;
 mod front_proxies;
