@@ -112,8 +112,8 @@ fn people_outside_the_list_stay_outside() {
     assert_eq!(root.api("GET", "users/root1", "").json()["admin"], true);
     let refused = trial.web().log_in("mallory", "");
     assert_eq!(refused.status, 403);
-    // One answer for all: a stranger does not learn who is on the list.
-    assert!(refused.words().contains("Invalid username or password"), "{}", refused.words());
+    // Who has proved who they are may know that it was not the password.
+    assert!(refused.words().contains("this account may not use this hub"), "{}", refused.words());
     assert_eq!(root.api("GET", "users/mallory", "").status, 404);
 }
 

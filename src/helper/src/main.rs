@@ -28,7 +28,7 @@ mod supervise;
 mod ticket;
 mod unix;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -60,6 +60,10 @@ struct Arguments {
     runtime: Option<PathBuf>,
 }
 
+/// Longest path of the servers' directory, in bytes, below which a kernel's sockets fit into the 107 of
+/// unix(7): `/u<uid>-<16 digits>/r/kernel-<36 digits>-ipc-<digit>` follows.
+const SERVERS_PATH_BYTES_MAX: usize = 31;
+
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Command {
     #[default]
@@ -78,13 +82,11 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(what) => {
-            eprintln!("hubd-helper: {what}");
-            ExitCode::FAILURE
-        }
+    if let Err(what) = run(arguments) {
+        eprintln!("hubd-helper: {what}");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }
 
 fn run(arguments: Arguments) -> Result<(), String> {
@@ -111,17 +113,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
     let setup = Setup::new(policy, runtime)?;
     match arguments.command {
         Command::Listen(path) => listen(&setup, &path, named),
-        Command::Revoke(name) => {
-            let tickets = Tickets::new(&setup).map_err(|error| error.to_string())?;
-            let count =
-                tickets.revoke_by_name(name.as_deref()).map_err(|error| format!("tickets: {error}"))?;
-            let (user, reason) =
-                (name.as_deref().unwrap_or("(everybody)"), format!("{count} tickets, by root"));
-            Record { request: "revoke", verdict: "accepted", user, reason: &reason, ..Record::default() }
-                .write();
-            println!("{count} tickets ended");
-            Ok(())
-        }
+        Command::Revoke(name) => revoke(&setup, name.as_deref()),
         _ => serve(&setup),
     }
 }
@@ -133,20 +125,32 @@ fn listen(setup: &Setup, path: &Path, policy: Option<&Path>) -> Result<(), Strin
             Uid::effective()
         );
     }
+    if setup.places.servers.as_os_str().len() > SERVERS_PATH_BYTES_MAX {
+        eprintln!(
+            "hubd-helper: WARNING: {} is too long a path for the Unix sockets of notebook kernels. Listen in a directory of at most 23 bytes, or leave --ConnectionFileMixin.transport=ipc out of unix_arguments.",
+            setup.places.servers.display()
+        );
+    }
     listen::run(setup, path, policy).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn revoke(setup: &Setup, name: Option<&str>) -> Result<(), String> {
+    let count = Tickets::new(setup).and_then(|tickets| tickets.revoke_by_name(name));
+    let count = count.map_err(|error| format!("tickets: {error}"))?;
+    let (user, reason) = (name.unwrap_or("(everybody)"), format!("{count} tickets, by root"));
+    Record { request: "revoke", verdict: "accepted", user, reason: &reason, ..Record::default() }.write();
+    println!("{count} tickets ended");
+    Ok(())
 }
 
 /// Serves the one connection on standard input.
 fn serve(setup: &Setup) -> Result<(), String> {
     let stdin = std::io::stdin();
-    let family = getsockname::<UnixAddr>(std::os::fd::AsRawFd::as_raw_fd(&stdin))
-        .ok()
-        .and_then(|address| address.family());
+    let family = getsockname::<UnixAddr>(stdin.as_raw_fd()).ok().and_then(|address| address.family());
     if family != Some(AddressFamily::Unix) {
         return Err("standard input is not a connection; use --listen PATH, or the socket unit".into());
     }
-    let stream = stdin.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
-    let stream = UnixStream::from(stream);
+    let stream = UnixStream::from(stdin.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?);
     if let Err(reason) = peer::check(setup, &stream) {
         Record { request: "connect", verdict: "refused", reason: &reason, ..Record::default() }.write();
         return Ok(());
