@@ -20,10 +20,12 @@ mod privileges;
 mod restart;
 mod suite;
 
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use nix::fcntl::{Flock, FlockArg};
 use suite::Suite;
 
 /// A case: its name is a sentence.
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         cases.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
+    let _alone = wait_until_alone();
     let failed = run_all(&cases);
     if failed.is_empty() {
         ExitCode::SUCCESS
@@ -57,6 +60,15 @@ fn main() -> ExitCode {
         println!("failed: {}", failed.join(", "));
         ExitCode::FAILURE
     }
+}
+
+/// The accounts have fixed names, so a second run on this machine waits until the first is over.
+fn wait_until_alone() -> Flock<File> {
+    let lock = |argument| Flock::lock(File::create("/run/hubd-system-tests.lock").unwrap(), argument);
+    lock(FlockArg::LockExclusiveNonblock).unwrap_or_else(|_| {
+        println!("waiting for another run of this suite");
+        lock(FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap()
+    })
 }
 
 /// Runs the cases and says how long each took; returns the names of those that failed.
