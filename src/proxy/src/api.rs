@@ -269,6 +269,13 @@ fn table_key(path: &str) -> String {
     }
 }
 
+impl Routes {
+    /// All routes with what the REST API shows of them, a JSON object; in no order.
+    pub fn shown(&self) -> Vec<(String, String)> {
+        self.all().iter().map(|route| (route.prefix.clone(), shown(route))).collect()
+    }
+}
+
 fn route_key(route: &Route) -> String {
     table_key(&route.canonical)
 }

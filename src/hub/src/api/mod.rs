@@ -15,6 +15,7 @@ mod oauth_authorize;
 mod oauth_token;
 mod page;
 mod progress;
+mod proxy;
 mod python;
 mod server_names;
 mod servers;
@@ -61,6 +62,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/groups/{group}/users", post(groups::add_users).delete(groups::remove_users))
         .route("/services", get(services::list))
         .route("/services/{service}", get(services::read))
+        .route("/proxy", get(proxy::list).post(proxy::check).patch(proxy::replace))
         .route("/shutdown", post(shutdown::shutdown))
         .route("/authorizations/token", post(deprecated::request_token))
         .route("/authorizations/token/{token}", get(deprecated::token_owner))

@@ -41,10 +41,20 @@ impl Paging {
         Ok(Self { page: Page { offset, limit: limit.clamp(1, LIMIT_MAX) }, with_pagination })
     }
 
+    /// The same in the form with `_pagination`, whatever was asked for.
+    pub fn in_parts(self) -> Self {
+        Self { with_pagination: true, ..self }
+    }
+
     /// The answer.
     pub fn answer(&self, ask: &Ask, items: Vec<Value>, total: i64) -> Response {
+        self.answer_with(ask, Value::Array(items), total)
+    }
+
+    /// The answer, whose items need not be a list.
+    pub fn answer_with(&self, ask: &Ask, items: Value, total: i64) -> Response {
         if !self.with_pagination {
-            return read_answer(&ask.parts.headers, &Value::Array(items));
+            return read_answer(&ask.parts.headers, &items);
         }
         let Page { offset, limit } = self.page;
         let next_offset = offset.saturating_add(limit);

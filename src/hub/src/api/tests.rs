@@ -2,6 +2,7 @@
 
 mod access;
 mod oauth;
+mod proxy;
 mod records;
 mod running;
 mod shutdown;
