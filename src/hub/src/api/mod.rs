@@ -20,6 +20,8 @@ mod python;
 mod server_names;
 mod servers;
 mod services;
+mod share_codes;
+mod shares;
 mod shutdown;
 #[cfg(test)]
 mod tests;
@@ -69,6 +71,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/authorizations/cookie/{cookie}/{value}", get(deprecated::cookie_owner))
         .route("/oauth2/authorize", get(oauth_authorize::ask).post(oauth_authorize::confirm))
         .route("/oauth2/token", post(oauth_token::exchange))
+        .merge(share_routes())
         .method_not_allowed_fallback(answer::wrong_method)
         .fallback(answer::unknown)
         .layer(middleware::from_fn(answer::around))
@@ -82,6 +85,28 @@ pub fn root(path: &str, hub: Arc<Hub>) -> Router {
         .method_not_allowed_fallback(answer::wrong_method)
         .layer(middleware::from_fn(answer::around))
         .with_state(hub)
+}
+
+/// Shares and share codes.
+fn share_routes() -> Router<Arc<Hub>> {
+    let shares =
+        || get(shares::list_of_server).post(shares::grant).patch(shares::revoke).delete(shares::delete);
+    let codes = || get(share_codes::list_of_server).post(share_codes::create).delete(share_codes::delete);
+    let user = || get(shares::read_with_user).delete(shares::leave_as_user);
+    let group = || get(shares::read_with_group).delete(shares::leave_as_group);
+    Router::new()
+        .route("/shares/{name}", get(shares::list_of_owner))
+        .route("/shares/{name}/", shares())
+        .route("/shares/{name}/{server}", shares())
+        .route("/share-codes/{name}", get(share_codes::list_of_owner))
+        .route("/share-codes/{name}/", codes())
+        .route("/share-codes/{name}/{server}", codes())
+        .route("/users/{name}/shared", get(shares::list_with_user))
+        .route("/users/{name}/shared/{owner}/", user())
+        .route("/users/{name}/shared/{owner}/{server}", user())
+        .route("/groups/{group}/shared", get(shares::list_with_group))
+        .route("/groups/{group}/shared/{owner}/", group())
+        .route("/groups/{group}/shared/{owner}/{server}", group())
 }
 
 /// The methods of one server, whichever way it is named.

@@ -5,6 +5,7 @@ mod oauth;
 mod proxy;
 mod records;
 mod running;
+mod shares;
 mod shutdown;
 
 use axum::body::Body;
