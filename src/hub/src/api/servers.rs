@@ -84,7 +84,7 @@ pub async fn start(ask: Ask, body: Body) -> Answer {
     match hub.start_server(request).await {
         Ok(()) => {}
         Err(NotBegun::Pending(_, "spawn")) => return Ok(text(StatusCode::ACCEPTED)),
-        Err(error) => return Err(not_begun(&error)),
+        Err(error) => return Err(error.into()),
     }
     match hub.wait_server(&user, &server, hub.settings.slow_spawn_timeout).await {
         State::Ready => Ok(text(StatusCode::CREATED)),
@@ -167,7 +167,7 @@ pub async fn stop(ask: Ask, body: Body) -> Answer {
         return Err(HttpError::bad_request("Cannot delete the default server").into());
     }
     let hub = &ask.hub;
-    hub.stop_server(&user, &server).await.map_err(|error| not_begun(&error))?;
+    hub.stop_server(&user, &server).await?;
     let stopped = |state: &State| matches!(state, State::Stopped { .. });
     if stopped(&hub.wait_server(&user, &server, hub.settings.slow_stop_timeout).await) {
         if remove {
@@ -270,17 +270,6 @@ async fn wanted(body: Body) -> Result<Wanted, HttpError> {
         Some(_) => return Err(HttpError::bad_request("user_options must be an object or null")),
     };
     Ok(Wanted { display_name, user_options })
-}
-
-fn not_begun(error: &NotBegun) -> ApiError {
-    match error {
-        NotBegun::Running(_) | NotBegun::Pending(..) => HttpError::bad_request(error.to_string()).into(),
-        NotBegun::Database(_) => HttpError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "The hub's database cannot be written at the moment. Try again soon.",
-        )
-        .into(),
-    }
 }
 
 /// A start that failed: JupyterHub's keys, and what the page of a failed start shows.

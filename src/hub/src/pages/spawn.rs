@@ -14,7 +14,8 @@ use super::errors::PageError;
 use super::user_url::server_path;
 use super::visit::Visit;
 use super::{guard, outside, pending, urls};
-use crate::servers::{NotBegun, StartRequest, State};
+use crate::error::HttpError;
+use crate::servers::{StartRequest, State};
 
 /// How long the answer waits for a start that fails at once, so that the failure is the answer. A start that
 /// goes on is shown by the progress page, which should come soon; JupyterHub waits one second.
@@ -115,20 +116,11 @@ async fn start(visit: &Visit, target: Target, user_options: Option<Value>) -> Re
     if !own {
         tracing::info!("User {} requesting spawn on behalf of {}", browser.name, target.owner);
     }
-    visit.hub.start_server(request).await.map_err(not_begun)?;
+    visit.hub.start_server(request).await.map_err(HttpError::from)?;
     match visit.hub.wait_server(&target.owner, &target.server, QUICK_FAILURE_WAIT).await {
         State::Stopped { failure: Some(failure) } => Ok(pending::failed(visit, &target, &failure)),
         _ => Ok(visit.found(&pending_url(visit, &target))),
     }
-}
-
-/// What is said when a start did not begin.
-fn not_begun(error: NotBegun) -> PageError {
-    let status = match error {
-        NotBegun::Running(_) | NotBegun::Pending(..) => StatusCode::BAD_REQUEST,
-        NotBegun::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    PageError::new(status, error.to_string())
 }
 
 /// The progress page, with the rest of the query; `next` comes last, as in JupyterHub.

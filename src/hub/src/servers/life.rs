@@ -166,6 +166,11 @@ impl Server {
         self.live.borrow().snapshot.clone()
     }
 
+    /// Its state, without the rest of what is known.
+    pub fn state(&self) -> State {
+        self.live.borrow().snapshot.state.clone()
+    }
+
     /// The session that runs it.
     pub fn session(&self) -> Option<SessionId> {
         self.live.borrow().session.clone()

@@ -22,19 +22,26 @@ mod watch;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::StatusCode;
 use hubd_proto::{Secret, ServerName, UserName};
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::Hub;
+use crate::error::HttpError;
 
 pub use failure::Failure;
 pub use names::url_escape;
 pub use registry::Servers;
 
 use names::Which;
+use registry::Limits;
 use run::Run;
+
+/// How long those wait who are told to try again, in seconds: 30 to 59, as in JupyterHub.
+const RETRY_SECONDS_MIN: u32 = 30;
+const RETRY_SECONDS_SPREAD: u32 = 30;
 
 /// What JupyterHub's models and pages show of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,9 +132,32 @@ pub enum NotBegun {
     /// Another action is pending: `spawn` or `stop`.
     #[error("{0} is pending {1}")]
     Pending(String, &'static str),
+    /// Too many servers are starting: `JupyterHub.concurrent_spawn_limit`. Try again in so many seconds.
+    #[error("Too many users trying to log in right now. Try again in {}0 seconds.", .0.div_ceil(10))]
+    Throttled(u32),
+    /// There are as many servers as there may be: `JupyterHub.active_server_limit`.
+    #[error("Active user limit exceeded. Try again in a few minutes.")]
+    Full,
     /// The database could not be written.
     #[error("the database cannot be written: {0}")]
     Database(String),
+}
+
+impl From<NotBegun> for HttpError {
+    fn from(error: NotBegun) -> Self {
+        let text = error.to_string();
+        match error {
+            NotBegun::Running(_) | NotBegun::Pending(..) => Self::bad_request(text),
+            NotBegun::Throttled(seconds) => {
+                Self { retry_after_seconds: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, text) }
+            }
+            NotBegun::Full => Self::new(StatusCode::TOO_MANY_REQUESTS, text),
+            NotBegun::Database(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The hub's database cannot be written at the moment. Try again soon.",
+            ),
+        }
+    }
 }
 
 impl Hub {
@@ -135,14 +165,27 @@ impl Hub {
     /// A missing user or spawner row is created.
     ///
     /// # Errors
-    /// The server is not stopped, or the database cannot be written.
+    /// The server is not stopped, there are too many, or the database cannot be written.
     pub async fn start_server(self: &Arc<Self>, request: StartRequest) -> Result<(), NotBegun> {
-        let (server, orders) = self.servers.start(Which::new(&request.user, &request.server))?;
+        let limits = Limits {
+            starting: self.settings.concurrent_spawn_limit as usize,
+            active: self.settings.active_server_limit as usize,
+            retry_seconds: self.retry_seconds(),
+        };
+        let (server, orders) =
+            self.servers.start_within(Which::new(&request.user, &request.server), limits)?;
         server.tell_when_slow(self.settings.slow_spawn_timeout);
         let (begun, answer) = oneshot::channel();
         // A task of its own: a browser that goes away must not leave a start half done.
         tokio::spawn(Run::new(Arc::clone(self), server, orders).start(request, begun));
         answer.await.unwrap_or_else(|_| Err(NotBegun::Database("the start was interrupted".to_owned())))
+    }
+
+    /// A time to try again that spreads those who are told to.
+    fn retry_seconds(&self) -> u32 {
+        let mut bytes = [0; 4];
+        self.random.fill(&mut bytes);
+        RETRY_SECONDS_MIN + u32::from_le_bytes(bytes) % RETRY_SECONDS_SPREAD
     }
 
     /// Begins a stop and returns at once. Stopping a stopped server does nothing, nor does stopping

@@ -13,12 +13,47 @@ use super::names::Which;
 /// How long a failure is worth telling; afterwards the server is as if never started.
 const FAILURE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
+type ByUser = HashMap<UserName, BTreeMap<ServerName, Arc<Server>>>;
+
+/// How many servers there may be; 0 is no limit.
+pub(super) struct Limits {
+    /// Starting at once.
+    pub starting: usize,
+    /// Starting, running and stopping.
+    pub active: usize,
+    /// What those are told who would be one too many of the first kind.
+    pub retry_seconds: u32,
+}
+
+impl Limits {
+    fn check<'a>(&self, servers: impl Iterator<Item = &'a Arc<Server>>) -> Result<(), NotBegun> {
+        if self.starting == 0 && self.active == 0 {
+            return Ok(());
+        }
+        let (mut starting, mut active) = (0, 0);
+        for state in servers.map(|server| server.state()) {
+            starting += usize::from(state.pending() == Some("spawn"));
+            active += usize::from(state.is_active());
+        }
+        if self.starting > 0 && starting >= self.starting {
+            let seconds = self.retry_seconds;
+            tracing::warn!("{starting} pending spawns, throttling. Suggested retry in {seconds} seconds.");
+            return Err(NotBegun::Throttled(seconds));
+        }
+        if self.active > 0 && active >= self.active {
+            tracing::info!("{active} servers active, no space available");
+            return Err(NotBegun::Full);
+        }
+        Ok(())
+    }
+}
+
 /// All servers that are not stopped, or whose last start failed.
 #[derive(Default)]
 pub struct Servers {
     /// Never locked across an `await`; whoever begins a run does so while holding it, so a server
     /// that is being forgotten cannot begin unseen.
-    servers: Mutex<HashMap<UserName, BTreeMap<ServerName, Arc<Server>>>>,
+    servers: Mutex<ByUser>,
     /// Servers that are gone while their records could not be cleaned; the disk was full, for instance.
     unclean: Mutex<HashSet<Which>>,
 }
@@ -26,10 +61,21 @@ pub struct Servers {
 impl Servers {
     /// Begins a run, or says why not.
     pub(super) fn start(&self, which: Which) -> Result<(Arc<Server>, Orders), NotBegun> {
+        start(&mut self.lock(), which)
+    }
+
+    /// The same for somebody who asks for it: within limits.
+    pub(super) fn start_within(
+        &self,
+        which: Which,
+        limits: Limits,
+    ) -> Result<(Arc<Server>, Orders), NotBegun> {
         let mut servers = self.lock();
-        let of_user = servers.entry(which.user.clone()).or_default();
-        let server = of_user.entry(which.server.clone()).or_insert_with(|| Server::new(which));
-        server.start().map(|orders| (Arc::clone(server), orders))
+        let known = servers.get(&which.user).and_then(|of_user| of_user.get(&which.server));
+        if known.is_none_or(|server| !server.state().is_active()) {
+            limits.check(servers.values().flat_map(BTreeMap::values))?;
+        }
+        start(&mut servers, which)
     }
 
     /// As [`Servers::start`] for a session that was found; nothing if the server is known already.
@@ -92,10 +138,16 @@ impl Servers {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<UserName, BTreeMap<ServerName, Arc<Server>>>> {
+    fn lock(&self) -> MutexGuard<'_, ByUser> {
         // Each entry stands for itself, so a panic elsewhere leaves nothing half done.
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn start(servers: &mut ByUser, which: Which) -> Result<(Arc<Server>, Orders), NotBegun> {
+    let of_user = servers.entry(which.user.clone()).or_default();
+    let server = of_user.entry(which.server.clone()).or_insert_with(|| Server::new(which));
+    server.start().map(|orders| (Arc::clone(server), orders))
 }
 
 /// Failures from before this moment are forgotten. Right after boot there is no such moment; then none is.

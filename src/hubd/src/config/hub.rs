@@ -24,6 +24,7 @@ const SLOW_SECONDS_MAX: f64 = 86_400.0;
 /// Works out the settings; the cookie secret is loaded later.
 pub fn settings(values: &Values, public: &BindUrl, inner: &BindUrl, problems: &mut Vec<Problem>) -> Settings {
     let text = |key| Some(values.text(HUB, key)).filter(|text| !text.is_empty());
+    let count = |key| u32::try_from(values.integer(HUB, key)).unwrap_or(0);
     let mut slow = |key| slow_timeout(values, key, problems);
     let (slow_spawn_timeout, slow_stop_timeout) = (slow("slow_spawn_timeout"), slow("slow_stop_timeout"));
     for key in values.table(HUB, "tornado_settings").keys() {
@@ -43,8 +44,9 @@ pub fn settings(values: &Values, public: &BindUrl, inner: &BindUrl, problems: &m
         redirect_to_server: values.yes(HUB, "redirect_to_server"),
         admin_access: values.yes(HUB, "admin_access"),
         allow_named_servers: values.yes(HUB, "allow_named_servers"),
-        named_server_limit_per_user: u32::try_from(values.integer(HUB, "named_server_limit_per_user"))
-            .unwrap_or(0),
+        named_server_limit_per_user: count("named_server_limit_per_user"),
+        concurrent_spawn_limit: count("concurrent_spawn_limit"),
+        active_server_limit: count("active_server_limit"),
         shutdown_on_logout: values.yes(HUB, "shutdown_on_logout"),
         template_vars: values.table(HUB, "template_vars"),
         authenticator: authenticator(values, problems),

@@ -98,10 +98,9 @@ const OPTIONS: &[(&str, &str, &str)] = &[
 #[rustfmt::skip]
 const LATER: &[(&str, &[&str])] = &[
     ("JupyterHub", &[
-        "active_server_limit", "active_user_window", "activity_resolution",
+        "active_user_window", "activity_resolution",
         "allow_existing_invalid_named_servers", "api_page_default_limit", "api_page_max_limit",
-        "api_tokens", "authenticate_prometheus", "concurrent_spawn_limit",
-        "cookie_host_prefix_enabled", "custom_scopes", "data_files_path", "debug_db",
+        "api_tokens", "authenticate_prometheus", "cookie_host_prefix_enabled", "custom_scopes", "data_files_path", "debug_db",
         "default_server_name", "external_ssl_authorities", "extra_user_scopes", "generate_certs",
         "hub_routespec", "hub_socket_mode", "implicit_spawn_seconds", "init_spawners_timeout",
         "internal_certs_location", "internal_ssl", "last_activity_interval", "load_groups",

@@ -6,7 +6,7 @@ use hubd_proto::message::RefusalCode;
 use serde_json::{Value, json};
 
 use super::{Api, Reply};
-use crate::test_support::{OnStart, SOON, server, started, user};
+use crate::test_support::{OnStart, SOON, request, server, started, user};
 
 /// A call with alice's login cookie and XSRF token.
 async fn by_browser(api: &Api, method: &str, path: &str, body: &str) -> Reply {
@@ -192,4 +192,35 @@ async fn a_servers_own_token_tells_activity_and_nothing_else() {
     assert_eq!(api.call("DELETE", "/users/alice/server", &token, "").await.error().0, 403);
     let body = r#"{"last_activity": "2026-11-21T20:42:01.341123Z"}"#;
     assert_eq!(api.call("POST", "/users/alice/activity", &token, body).await.status, 200);
+}
+
+#[tokio::test]
+async fn too_many_starts_at_once_are_told_when_to_come_back() {
+    let api = Api::with(|settings| settings.concurrent_spawn_limit = 1).await;
+    api.test.helper.script(|script| script.start = OnStart::Hang);
+    let (alice, bob) = (api.token("alice", &["inherit"]), api.token("bob", &["inherit"]));
+    api.test.hub.start_server(request("alice")).await.unwrap();
+    let reply = api.call("POST", "/users/bob/server", &bob, "").await;
+    let seconds: u32 = reply.header("retry-after").parse().unwrap();
+    assert!((30..60).contains(&seconds), "{seconds}");
+    let human = seconds.div_ceil(10) * 10;
+    let text = format!("Too many users trying to log in right now. Try again in {human} seconds.");
+    assert_eq!(reply.error(), (429, json!(text)));
+    // Who is starting already is no further start.
+    assert_eq!(api.call("POST", "/users/alice/server", &alice, "").await.status, 202);
+    api.test.helper.release();
+}
+
+#[tokio::test]
+async fn no_more_servers_than_allowed_and_a_stopped_one_makes_room() {
+    let api = Api::with(|settings| settings.active_server_limit = 1).await;
+    let bob = api.token("bob", &["inherit"]);
+    started(&api.test.hub, "alice").await;
+    let full = json!("Active user limit exceeded. Try again in a few minutes.");
+    assert_eq!(api.call("POST", "/users/bob/server", &bob, "").await.error(), (429, full));
+    let alice = api.token("alice", &["inherit"]);
+    let reply = api.call("POST", "/users/alice/server", &alice, "").await;
+    assert_eq!(reply.error(), (400, json!("alice is already running")));
+    assert_eq!(api.call("DELETE", "/users/alice/server", &alice, "").await.status, 204);
+    assert_ne!(api.call("POST", "/users/bob/server", &bob, "").await.status, 429);
 }
