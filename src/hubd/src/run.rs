@@ -121,10 +121,6 @@ async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
     let proxy_token = plan.proxy_token.load()?;
     let hub = hub(plan.settings, &plan.cookie_secret, &plan.database, plan.helper_socket)?;
     let _pid_file = plan.pid_file.map(PidFile::write).transpose()?;
-    if let Err(error) = hub.prepare_records() {
-        // A full disk must not keep running servers from their people.
-        tracing::error!(%error, "cannot bring the records up to date with the configuration");
-    }
     let running = hub.adopt().await;
 
     let app = HubApp::new(hub.clone());
@@ -219,14 +215,19 @@ fn hub(
     settings.cookie_secret = cookie_secret.load()?;
     let store = Store::open(database).with_context(|| format!("database {}", database.display()))?;
     look_for_helper(&helper_socket);
-    Ok(Hub::new(hubd_hub::hub::Parts {
+    let hub = Hub::new(hubd_hub::hub::Parts {
         settings,
         store,
         routes: Arc::new(Routes::default()),
         helper: HelperClient { socket: helper_socket, timeout: HELPER_TIMEOUT },
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
-    }))
+    });
+    if let Err(error) = hub.prepare_records() {
+        // A full disk must not keep running servers from their people.
+        tracing::error!(%error, "cannot bring the records up to date with the configuration");
+    }
+    Ok(hub)
 }
 
 /// Says at once if the helper is not there. hubd starts all the same: the helper may come later, and running servers
