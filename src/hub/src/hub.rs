@@ -9,6 +9,7 @@ use crate::clock::{Clock, Random};
 use crate::ending::Ending;
 use crate::helper::HelperClient;
 use crate::login::Logins;
+use crate::metrics::Metrics;
 use crate::pages::Templates;
 use crate::servers::Servers;
 use crate::settings::Settings;
@@ -32,6 +33,8 @@ pub struct Hub {
     pub servers: Servers,
     /// The pages' templates.
     pub templates: Templates,
+    /// What is measured.
+    pub metrics: Metrics,
     /// The end of the daemon.
     pub ending: Ending,
     /// The clock.
@@ -67,6 +70,7 @@ impl Hub {
             logins: Logins::default(),
             servers: Servers::default(),
             templates: Templates::new(),
+            metrics: Metrics::default(),
             ending: Ending::default(),
             clock: parts.clock,
             random: parts.random,

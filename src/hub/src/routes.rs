@@ -2,19 +2,22 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::handler::Handler;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, get, on, post};
 use futures_util::FutureExt;
+use http::request::Parts;
 use http::{Method, StatusCode};
 
 use crate::Hub;
 use crate::api;
 use crate::error::HttpError;
+use crate::handler_names::handler_name;
 use crate::pages::access_log::{Asker, Line};
 use crate::pages::headers::{Nonce, add_common};
 use crate::pages::{
@@ -71,6 +74,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .with_state(Arc::clone(&hub))
         .nest(&format!("{base}hub/api"), api::router(Arc::clone(&hub)))
         .merge(api::root(&at("api/"), Arc::clone(&hub)))
+        .merge(api::metrics(&at("metrics"), Arc::clone(&hub)))
         .layer(middleware::from_fn_with_state(hub, around))
 }
 
@@ -120,7 +124,31 @@ async fn around(State(hub): State<Arc<Hub>>, mut request: Request, next: Next) -
         took,
     };
     line.write();
+    measure(&hub, &kept, response.status(), took);
     response
+}
+
+/// Counts a request under the name that JupyterHub gives its handler.
+fn measure(hub: &Hub, request: &Parts, status: StatusCode, took: Duration) {
+    let below =
+        |path: &str| path.strip_prefix(&hub.settings.base_url)?.strip_prefix("hub").map(str::to_owned);
+    let route = request.extensions.get::<MatchedPath>().and_then(|route| below(route.as_str()));
+    let name = match below(request.uri.path()) {
+        Some(path) => handler_name(route.as_deref(), &path),
+        None => "jupyterhub.handlers.base.PrefixRedirectHandler".to_owned(),
+    };
+    // Methods are free text on the wire; each other one would be a series of its own.
+    let known = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::HEAD,
+        Method::OPTIONS,
+    ];
+    let method = if known.contains(&request.method) { request.method.as_str() } else { "other" };
+    hub.metrics.request(method, &name, status.as_u16(), took);
 }
 
 #[cfg(test)]

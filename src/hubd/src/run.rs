@@ -154,6 +154,7 @@ async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
 
     tracing::info!("Hub API listening on http://{inner_address}{}", hub.settings.hub_prefix());
     tracing::info!("JupyterHub is now running at {}", plan.public_url);
+    hub.metrics.hub_started(began.elapsed());
     tracing::debug!("It took {:.3} seconds for the Hub to start", began.elapsed().as_secs_f64());
     notify(&[
         NotifyState::Ready,

@@ -111,6 +111,22 @@ const CONDITION: &str = "u.name IS NOT NULL
                      WHERE g.name IN (SELECT value FROM json_each(?4))))";
 
 impl Store {
+    /// How many users there are, and how many were active since each of some times.
+    pub fn user_counts<const N: usize>(&self, since: [SystemTime; N]) -> Result<(i64, [i64; N]), StoreError> {
+        self.read(|connection| {
+            let count = |condition: &str, value: Option<String>| {
+                let sql = format!("SELECT count(*) FROM users WHERE name IS NOT NULL AND {condition}");
+                connection.prepare_cached(&sql)?.query_row([value], |row| row.get::<_, i64>(0))
+            };
+            let total = count("?1 IS NULL", None)?;
+            let mut active = [0; N];
+            for (slot, since) in active.iter_mut().zip(since) {
+                *slot = count("last_activity >= ?1", Some(time_column(since)))?;
+            }
+            Ok((total, active))
+        })
+    }
+
     /// The user of this name.
     pub fn user(&self, name: &str) -> Result<Option<User>, StoreError> {
         self.read(|connection| find(connection, name))

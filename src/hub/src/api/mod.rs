@@ -10,6 +10,7 @@ mod body;
 mod deprecated;
 mod groups;
 mod info;
+mod metrics;
 mod models;
 mod oauth_authorize;
 mod oauth_token;
@@ -44,6 +45,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/", get(info::version))
         .route("/info", get(info::info))
         .route("/health", get(info::health))
+        .route("/metrics", get(metrics::read))
         .route("/user", get(users::identify))
         .route("/users", get(users::list).post(users::create_many))
         .route(
@@ -74,6 +76,15 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .merge(share_routes())
         .method_not_allowed_fallback(answer::wrong_method)
         .fallback(answer::unknown)
+        .layer(middleware::from_fn(answer::around))
+        .with_state(hub)
+}
+
+/// The metrics at `path`, where Prometheus looks for them; they are the API's too.
+pub fn metrics(path: &str, hub: Arc<Hub>) -> Router {
+    Router::new()
+        .route(path, get(metrics::read))
+        .method_not_allowed_fallback(answer::wrong_method)
         .layer(middleware::from_fn(answer::around))
         .with_state(hub)
 }

@@ -1,5 +1,7 @@
 //! Logging in: the form, what PAM asks beyond a password, and what it says.
 
+use std::time::Instant;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
@@ -43,6 +45,7 @@ pub async fn submit(visit: Visit, body: Body) -> Result<Response, PageError> {
         let shown = Shown { username, error: FORM_EXPIRED, ..Shown::default() };
         return Ok(login_page(&visit, StatusCode::FORBIDDEN, &shown));
     }
+    let began = Instant::now();
     let step = if let Some(id) = form.get("conversation") {
         let answer = form.secret("answer").cloned().unwrap_or_else(|| Secret::new(String::new()));
         visit.hub.login_answer(id, answer).await
@@ -53,6 +56,10 @@ pub async fn submit(visit: Visit, body: Body) -> Result<Response, PageError> {
         let shown = Shown { error: "Give a user name and a password.", ..Shown::default() };
         return Ok(login_page(&visit, StatusCode::BAD_REQUEST, &shown));
     };
+    if !matches!(step, LoginStep::Prompt(_)) {
+        let succeeded = matches!(step, LoginStep::Done(_));
+        visit.hub.metrics.login(succeeded, began.elapsed());
+    }
     match step {
         LoginStep::Prompt(pending) => Ok(prompt_page(&visit, &pending)),
         LoginStep::Refused(refused) => Ok(refused_page(&visit, username, &refused)),

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use hubd_proto::{ServerName, SessionId, UserName};
 
-use super::NotBegun;
 use super::life::{Orders, Server};
 use super::names::Which;
+use super::{NotBegun, State};
 
 /// How long a failure is worth telling; afterwards the server is as if never started.
 const FAILURE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -30,11 +30,7 @@ impl Limits {
         if self.starting == 0 && self.active == 0 {
             return Ok(());
         }
-        let (mut starting, mut active) = (0, 0);
-        for state in servers.map(|server| server.state()) {
-            starting += usize::from(state.pending() == Some("spawn"));
-            active += usize::from(state.is_active());
-        }
+        let (active, starting) = count(servers.map(|server| server.state()));
         if self.starting > 0 && starting >= self.starting {
             let seconds = self.retry_seconds;
             tracing::warn!("{starting} pending spawns, throttling. Suggested retry in {seconds} seconds.");
@@ -100,6 +96,13 @@ impl Servers {
         self.lock().values().flat_map(BTreeMap::values).cloned().collect()
     }
 
+    /// How many servers run, start or stop, and how many of them start.
+    pub fn count(&self) -> (usize, usize) {
+        let servers = self.lock();
+        let states = servers.values().flat_map(BTreeMap::values).map(|server| server.state());
+        count(states)
+    }
+
     /// The sessions that known servers run in.
     pub(super) fn sessions(&self) -> HashSet<SessionId> {
         self.lock().values().flat_map(BTreeMap::values).filter_map(|server| server.session()).collect()
@@ -142,6 +145,13 @@ impl Servers {
         // Each entry stands for itself, so a panic elsewhere leaves nothing half done.
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many are active, and how many of them start.
+fn count(states: impl Iterator<Item = State>) -> (usize, usize) {
+    states.filter(State::is_active).fold((0, 0), |(active, starting), state| {
+        (active + 1, starting + usize::from(state == State::Starting))
+    })
 }
 
 fn start(servers: &mut ByUser, which: Which) -> Result<(Arc<Server>, Orders), NotBegun> {

@@ -55,6 +55,8 @@ pub(super) struct Run {
     phase: Phase,
     /// When the stop was requested.
     stop_began: Option<Instant>,
+    /// Whether it was ever routed.
+    served: bool,
     /// Why it ends, if not because somebody wanted it to.
     failure: Option<Failure>,
     /// Who waits for the log.
@@ -74,6 +76,7 @@ impl Run {
             place: String::new(),
             began: Instant::now(),
             phase: Phase::Waiting,
+            served: false,
             stop_began: None,
             failure: None,
             questions: Vec::new(),
@@ -212,11 +215,9 @@ impl Run {
             tracing::warn!("{warning}");
         }
         if !session.found {
-            tracing::info!(
-                "User {} took {:.3} seconds to start",
-                self.server.which,
-                self.began.elapsed().as_secs_f64()
-            );
+            let took = self.began.elapsed();
+            tracing::info!("User {} took {:.3} seconds to start", self.server.which, took.as_secs_f64());
+            self.hub.metrics.start("success", "", took);
         }
         self.serve(session);
     }
@@ -234,6 +235,7 @@ impl Run {
         // If a stop came in between, the order for it is seen next and takes the route away.
         self.server.ready(url);
         self.phase = Phase::Serving;
+        self.served = true;
     }
 
     fn not_ready(&self, why: &NotReady) -> Failure {
@@ -279,6 +281,10 @@ impl Run {
             tracing::error!("cannot clean the records of {}, trying again later: {error}", self.server.which);
             self.hub.servers.remember_unclean(self.server.which.clone());
         }
+        if let Some(failure) = self.failure.as_ref().filter(|_| !self.served) {
+            let status = if failure.status < 500 { "failure" } else { "error" };
+            self.hub.metrics.start(status, &failure.code, self.began.elapsed());
+        }
         self.server.stopped(self.failure.take());
         self.hub.servers.forget(&self.server);
     }
@@ -305,10 +311,9 @@ impl Run {
                 if let Some(failure) = &mut self.failure {
                     failure.log = exited.log;
                 } else if let Some(began) = self.stop_began {
-                    tracing::info!(
-                        "User {which} server took {:.3} seconds to stop",
-                        began.elapsed().as_secs_f64()
-                    );
+                    let took = began.elapsed();
+                    tracing::info!("User {which} server took {:.3} seconds to stop", took.as_secs_f64());
+                    self.hub.metrics.stop(took);
                 }
             }
             (Some(End::Lost(error)), _) => self.failure = Some(Failure::lost(&error)),

@@ -1,0 +1,229 @@
+//! What the hub measures, for Prometheus: JupyterHub's names and buckets, and only what is really measured.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use hubd_store::StoreError;
+
+use crate::Hub;
+
+/// Upper bounds in seconds: the usual ones of Prometheus' Python client.
+const USUAL: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// Those of JupyterHub for starts of servers.
+const STARTS: &[f64] = &[0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0];
+/// The periods of `active_users`, in seconds.
+const PERIODS: [(&str, u64); 3] = [("24h", 86_400), ("7d", 7 * 86_400), ("30d", 30 * 86_400)];
+
+/// A family of histograms.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str],
+    bounds: &'static [f64],
+    series: Mutex<BTreeMap<Vec<String>, Histogram>>,
+}
+
+/// How often which time was measured.
+#[derive(Default)]
+struct Histogram {
+    /// By bound, each time counted once; longer ones are in none.
+    buckets: Vec<u64>,
+    count: u64,
+    sum: f64,
+}
+
+/// Everything that is measured while the hub runs.
+pub struct Metrics {
+    requests: Family,
+    starts: Family,
+    stops: Family,
+    logins: Family,
+    hub_start: Family,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let family =
+            |name, help, labels, bounds| Family { name, help, labels, bounds, series: Mutex::default() };
+        Self {
+            requests: family(
+                "jupyterhub_request_duration_seconds",
+                "Request duration for all HTTP requests",
+                &["method", "handler", "code"],
+                USUAL,
+            ),
+            starts: family(
+                "jupyterhub_server_spawn_duration_seconds",
+                "Time taken for server spawning operation",
+                &["status", "reason"],
+                STARTS,
+            ),
+            stops: family(
+                "jupyterhub_server_stop_seconds",
+                "Time taken for server stopping operation",
+                &["status"],
+                USUAL,
+            ),
+            logins: family(
+                "jupyterhub_login_duration_seconds",
+                "Time taken for login operations",
+                &["status"],
+                USUAL,
+            ),
+            hub_start: family(
+                "jupyterhub_hub_startup_duration_seconds",
+                "Time taken for Hub to start",
+                &[],
+                USUAL,
+            ),
+        }
+    }
+}
+
+impl Metrics {
+    /// A request was answered.
+    pub fn request(&self, method: &str, handler: &str, code: u16, took: Duration) {
+        self.requests.observe(&[method, handler, &code.to_string()], took);
+    }
+
+    /// A start ended, or was refused: `status` is `success`, `failure` or `error`.
+    pub fn start(&self, status: &str, reason: &str, took: Duration) {
+        self.starts.observe(&[status, reason], took);
+    }
+
+    /// A stop that was asked for has ended.
+    pub fn stop(&self, took: Duration) {
+        self.stops.observe(&["success"], took);
+    }
+
+    /// A login ended.
+    pub fn login(&self, succeeded: bool, took: Duration) {
+        let status = if succeeded { "LoginStatus.success" } else { "LoginStatus.failure" };
+        self.logins.observe(&[status], took);
+    }
+
+    /// The hub is ready.
+    pub fn hub_started(&self, took: Duration) {
+        self.hub_start.observe(&[], took);
+    }
+}
+
+impl Hub {
+    /// All metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn metrics_text(&self) -> Result<String, StoreError> {
+        let metrics = &self.metrics;
+        let mut text = String::new();
+        for family in
+            [&metrics.requests, &metrics.starts, &metrics.stops, &metrics.logins, &metrics.hub_start]
+        {
+            family.write(&mut text);
+        }
+        let (running, _) = self.servers.count();
+        gauge(&mut text, "jupyterhub_running_servers", "the number of user servers currently running");
+        line(&mut text, "jupyterhub_running_servers", running);
+        let now = self.clock.now();
+        let since = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
+        let (total, active) = self.store.user_counts(PERIODS.map(|(_, seconds)| since(seconds)))?;
+        gauge(&mut text, "jupyterhub_total_users", "total number of users");
+        line(&mut text, "jupyterhub_total_users", total);
+        gauge(
+            &mut text,
+            "jupyterhub_active_users",
+            "number of users who were active in the given time period",
+        );
+        for ((period, _), count) in PERIODS.iter().zip(active) {
+            line(&mut text, &format!("jupyterhub_active_users{{period=\"{period}\"}}"), count);
+        }
+        Ok(text)
+    }
+}
+
+impl Family {
+    fn observe(&self, labels: &[&str], took: Duration) {
+        let seconds = took.as_secs_f64();
+        let labels: Vec<String> = labels.iter().map(|&label| label.to_owned()).collect();
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let histogram = series.entry(labels).or_default();
+        histogram.buckets.resize(self.bounds.len(), 0);
+        histogram.count += 1;
+        histogram.sum += seconds;
+        let bucket = self.bounds.iter().position(|bound| seconds <= *bound);
+        if let Some(bucket) = bucket.and_then(|index| histogram.buckets.get_mut(index)) {
+            *bucket += 1;
+        }
+    }
+
+    fn write(&self, text: &mut String) {
+        let name = self.name;
+        header(text, name, self.help, "histogram");
+        let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        for (values, histogram) in series.iter() {
+            let pairs = self.labels.iter().zip(values);
+            let labels: Vec<String> =
+                pairs.map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
+            let labels = labels.join(",");
+            let comma = if labels.is_empty() { "" } else { "," };
+            let mut sum = 0;
+            for (bound, count) in self.bounds.iter().zip(&histogram.buckets) {
+                sum += count;
+                line(text, &format!("{name}_bucket{{{labels}{comma}le=\"{bound:?}\"}}"), sum);
+            }
+            line(text, &format!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}}"), histogram.count);
+            let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+            line(text, &format!("{name}_count{braces}"), histogram.count);
+            line(text, &format!("{name}_sum{braces}"), histogram.sum);
+        }
+    }
+}
+
+fn gauge(text: &mut String, name: &str, help: &str) {
+    header(text, name, help, "gauge");
+}
+
+fn header(text: &mut String, name: &str, help: &str, kind: &str) {
+    // Writing to a String does not fail.
+    writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}").ok();
+}
+
+fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
+    writeln!(text, "{name} {value}").ok();
+}
+
+/// A label's value: backslash, quote and line feed are escaped.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::TestHub;
+
+    #[tokio::test]
+    async fn buckets_add_up_and_labels_are_escaped() {
+        let test = TestHub::new().await;
+        let hub = &test.hub;
+        hub.metrics.start("failure", "a \"b\"\n", Duration::from_millis(1500));
+        hub.metrics.start("failure", "a \"b\"\n", Duration::from_secs(601));
+        hub.metrics.hub_started(Duration::from_millis(5));
+        let text = hub.metrics_text().unwrap();
+        let labels = r#"status="failure",reason="a \"b\"\n""#;
+        let name = "jupyterhub_server_spawn_duration_seconds";
+        for line in [
+            format!("{name}_bucket{{{labels},le=\"1.0\"}} 0"),
+            format!("{name}_bucket{{{labels},le=\"2.5\"}} 1"),
+            format!("{name}_bucket{{{labels},le=\"600.0\"}} 1"),
+            format!("{name}_bucket{{{labels},le=\"+Inf\"}} 2"),
+            format!("{name}_sum{{{labels}}} 602.5"),
+            "jupyterhub_hub_startup_duration_seconds_bucket{le=\"0.005\"} 1".to_owned(),
+            "jupyterhub_running_servers 0".to_owned(),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+}
