@@ -5,6 +5,7 @@ use futures_util::{SinkExt, StreamExt};
 use http::header::{COOKIE, HOST};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
+use hubd_proxy::ProxySettings;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
@@ -14,20 +15,24 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::support::{Canned, LIMIT, Running, eventually, header, settings, start_with};
+use crate::support::{self, Canned, LIMIT, Running, eventually, header, settings};
 use crate::tls::{Files, connect_with, files};
 use crate::websockets::echo_server;
 
 /// A proxy that speaks TLS, and what its browsers trust.
 pub async fn start() -> (Running, Files) {
-    let files = files();
-    let tls = hubd_proxy::Tls::load(&files.certificate, &files.key).unwrap();
-    (start_with(settings(), Some(tls)).await, files)
+    start_with(settings()).await
 }
 
-type Browser = SendRequest<Full<Bytes>>;
+pub async fn start_with(settings: ProxySettings) -> (Running, Files) {
+    let files = files();
+    let tls = hubd_proxy::Tls::load(&files.certificate, &files.key).unwrap();
+    (support::start_with(settings, Some(tls)).await, files)
+}
 
-async fn browser(proxy: &Running, files: &Files) -> Browser {
+pub type Browser = SendRequest<Full<Bytes>>;
+
+pub async fn browser(proxy: &Running, files: &Files) -> Browser {
     let stream = connect_with(proxy.address, &files.root, &[b"h2", b"http/1.1"]).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (sender, connection) =
@@ -36,11 +41,11 @@ async fn browser(proxy: &Running, files: &Files) -> Browser {
     sender
 }
 
-fn get(uri: &str) -> http::request::Builder {
+pub fn get(uri: &str) -> http::request::Builder {
     Request::get(format!("https://hub{uri}"))
 }
 
-async fn send(browser: &mut Browser, request: http::request::Builder) -> (Response<()>, String) {
+pub async fn send(browser: &mut Browser, request: http::request::Builder) -> (Response<()>, String) {
     send_body(browser, request.body(Full::default()).unwrap()).await
 }
 

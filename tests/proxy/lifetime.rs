@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hubd_proxy::ProxySettings;
+use hubd_proxy::{Limits, ProxySettings};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -13,7 +13,11 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 #[tokio::test]
 async fn slow_heads_are_cut_off() {
     let header_timeout = Duration::from_millis(300);
-    let proxy = start_with(ProxySettings { header_timeout, ..settings() }, None).await;
+    let proxy = start_with(
+        ProxySettings { limits: Limits { header_timeout, ..Limits::default() }, ..settings() },
+        None,
+    )
+    .await;
     for begin in ["", "GET / HTTP/1.1\r\nHost: a\r\n"] {
         let mut stream = TcpStream::connect(proxy.address).await.unwrap();
         stream.write_all(begin.as_bytes()).await.unwrap();

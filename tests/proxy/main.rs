@@ -10,6 +10,7 @@ mod forwarding;
 mod front_proxies;
 mod http2;
 mod lifetime;
+mod limits;
 mod peers;
 mod smuggling;
 mod streaming;

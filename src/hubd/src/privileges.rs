@@ -23,6 +23,12 @@ pub fn harden() -> anyhow::Result<()> {
     raise_descriptors()
 }
 
+/// How many descriptors the process may have once the limit is raised.
+pub fn descriptors() -> usize {
+    let hard = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard);
+    usize::try_from(hard).unwrap_or(usize::MAX)
+}
+
 fn refuse_root() -> anyhow::Result<()> {
     let root = getuid().is_root() || geteuid().is_root() || getgid().as_raw() == 0 || getegid().as_raw() == 0;
     if root {

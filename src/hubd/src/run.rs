@@ -113,11 +113,8 @@ fn warn_about(warnings: &[Problem], command_line: &CommandLine, plan: &Plan) {
 async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
     let public = listen::bind(&plan.public, "--port")?;
     let inner = listen::bind(&plan.inner, "--JupyterHub.hub_port")?;
-    let redirect = plan.redirect.as_ref().map(|(addresses, to)| {
-        listen::bind(addresses, "--JupyterHub.redirect_port").map(|listener| (listener, *to))
-    });
-    let redirect = redirect.transpose()?;
-    let tls = tls(&plan.tls)?;
+    let redirect = bind_redirect(&plan)?;
+    let tls = tls(&plan)?;
     let proxy_token = plan.proxy_token.load()?;
     let hub = hub(plan.settings, &plan.cookie_secret, &plan.database, plan.helper_socket)?;
     let _pid_file = plan.pid_file.map(PidFile::write).transpose()?;
@@ -184,6 +181,11 @@ async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn bind_redirect(plan: &Plan) -> anyhow::Result<Option<(tokio::net::TcpListener, u16)>> {
+    let Some((addresses, to)) = &plan.redirect else { return Ok(None) };
+    Ok(Some((listen::bind(addresses, "--JupyterHub.redirect_port")?, *to)))
+}
+
 /// Sends browsers from plain HTTP to https, until `stop`.
 fn start_redirect(
     listener: tokio::net::TcpListener,
@@ -195,8 +197,8 @@ fn start_redirect(
     tokio::spawn(hubd_proxy::serve(Listener::Tcp(listener), None, proxy, stop, DRAIN));
 }
 
-fn tls(plan: &TlsPlan) -> anyhow::Result<Option<Arc<Tls>>> {
-    let pairs = match plan {
+fn tls(plan: &Plan) -> anyhow::Result<Option<Arc<Tls>>> {
+    let pairs = match &plan.tls {
         TlsPlan::Plain => return Ok(None),
         TlsPlan::Files(pairs) => pairs.clone(),
         TlsPlan::SelfSigned => {
@@ -204,7 +206,7 @@ fn tls(plan: &TlsPlan) -> anyhow::Result<Option<Arc<Tls>>> {
             vec![PairFiles { certificate, key }]
         }
     };
-    Ok(Some(Tls::set_up(TlsSettings { pairs, http2: true })?))
+    Ok(Some(Tls::set_up(TlsSettings { pairs, http2: plan.http2 })?))
 }
 
 fn hub(

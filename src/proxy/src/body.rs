@@ -54,7 +54,8 @@ impl Inbound {
         if body.is_end_stream() {
             watch.expect_head(seen, 0);
         }
-        Self { body, watch, seen, patience: Patience::default() }
+        let patience = watch.patience();
+        Self { body, watch, seen, patience }
     }
 }
 
@@ -100,20 +101,27 @@ pub(crate) struct Progress(Option<Arc<AtomicU8>>);
 
 const ENDED: u8 = 1;
 const BROKEN: u8 = 2;
+/// Something came since somebody asked.
+const MOVED: u8 = 4;
 
 impl Progress {
     fn has_ended(&self) -> bool {
-        self.0.as_ref().is_none_or(|state| state.load(Ordering::Acquire) == ENDED)
+        self.0.as_ref().is_none_or(|state| state.load(Ordering::Acquire) & (ENDED | BROKEN) == ENDED)
     }
 
     /// The browser's end failed, so the server is not to blame.
     pub(crate) fn is_broken(&self) -> bool {
-        self.0.as_ref().is_some_and(|state| state.load(Ordering::Acquire) == BROKEN)
+        self.0.as_ref().is_some_and(|state| state.load(Ordering::Acquire) & BROKEN != 0)
     }
 
-    fn set(&self, to: u8) {
+    /// Whether the server has read on since this was asked last.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.0.as_ref().is_some_and(|state| state.fetch_and(!MOVED, Ordering::AcqRel) & MOVED != 0)
+    }
+
+    fn note(&self, what: u8) {
         if let Some(state) = &self.0 {
-            state.store(to, Ordering::Release);
+            state.fetch_or(what, Ordering::AcqRel);
         }
     }
 }
@@ -149,12 +157,15 @@ impl Body for Upload {
         let Some((body, route)) = inner else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
         match &frame {
-            Some(Ok(_)) => route.touch(),
-            Some(Err(_)) => progress.set(BROKEN),
+            Some(Ok(_)) => {
+                progress.note(MOVED);
+                route.touch();
+            }
+            Some(Err(_)) => progress.note(BROKEN),
             None => {}
         }
         if frame.is_none() || body.is_end_stream() {
-            progress.set(ENDED);
+            progress.note(ENDED);
         }
         Poll::Ready(frame)
     }

@@ -5,7 +5,6 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -39,8 +38,6 @@ pub struct ForeignHub {
     pub protocol_rewrite: Option<String>,
     /// Headers that every request gets.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The longest wait for the head of an answer.
-    pub answer_timeout: Option<Duration>,
     /// What is counted.
     pub counters: Arc<Counters>,
 }
@@ -56,7 +53,6 @@ impl Default for ForeignHub {
             auto_rewrite: false,
             protocol_rewrite: None,
             headers: Vec::new(),
-            answer_timeout: None,
             counters: Arc::default(),
         }
     }

@@ -1,7 +1,8 @@
 //! From a request to an answer: to the app, or through to a user server.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
@@ -50,9 +51,12 @@ impl Service {
     async fn dispatch(&self, peer: Peer, watch: Arc<Watch>, request: Request<Incoming>) -> Response<BoxBody> {
         let seen = watch.seen();
         let (mut head, body) = request.into_parts();
+        let asked = Asked::take(&mut head, &watch);
         let body = Inbound::new(body, watch, seen);
-        let asked = Asked::take(&mut head);
         h2::as_http1(&mut head);
+        if head.headers.len() > self.proxy.settings.limits.headers {
+            return refused(Refusal::Headers);
+        }
         let host = match screen::screen(&mut head, seen) {
             Ok(host) => host,
             Err(refusal) => return refused(refusal),
@@ -86,13 +90,11 @@ impl Service {
         // What is rare is boxed, so that the usual request's future stays small.
         let result = match asked {
             Some(_) if !body.is_end_stream() => return refused(Refusal::Framing),
-            Some(asked) => Box::pin(upgrade::start(self, &routed, asked)).await,
-            None => match foreign.and_then(|foreign| foreign.answer_timeout) {
-                None => self.exchange(&routed, body).await,
-                Some(limit) => tokio::time::timeout(limit, Box::pin(self.exchange(&routed, body)))
-                    .await
-                    .unwrap_or(Err(BackendFailure::Timeout)),
-            },
+            Some(asked) => {
+                let limit = self.proxy.settings.answer_timeout;
+                in_time(limit, &Progress::default(), Box::pin(upgrade::start(self, &routed, asked))).await
+            }
+            None => self.exchange(&routed, body).await,
         };
         match result {
             Ok(response) => response,
@@ -120,9 +122,15 @@ impl Service {
         Ok(found)
     }
 
-    /// Sends a request to its server, over a waiting connection if there is one.
+    /// Sends a request to its server, which may take its time to answer, but not for ever.
     async fn exchange(&self, routed: &Routed, body: Inbound) -> Result<Response<BoxBody>, BackendFailure> {
         let upload = Upload::new(body, &routed.route);
+        let progress = upload.progress();
+        in_time(self.proxy.settings.answer_timeout, &progress, self.send(routed, upload)).await
+    }
+
+    /// Sends a request to its server, over a waiting connection if there is one.
+    async fn send(&self, routed: &Routed, upload: Upload) -> Result<Response<BoxBody>, BackendFailure> {
         let progress = upload.progress();
         let repeatable = upload.is_end_stream() && routed.head.method.is_idempotent();
         let mut request = self.outgoing(routed, upload);
@@ -195,6 +203,26 @@ impl Service {
         head.version = Version::HTTP_11;
         let body = Download::new(body, routed.route.clone(), lease, counts);
         Ok(Response::from_parts(head, body.boxed_unsync()))
+    }
+}
+
+/// Waits for a server's answer. The limit begins anew as long as the server reads the request's body.
+async fn in_time<F>(
+    limit: Option<Duration>,
+    progress: &Progress,
+    answer: F,
+) -> Result<Response<BoxBody>, BackendFailure>
+where
+    F: Future<Output = Result<Response<BoxBody>, BackendFailure>>,
+{
+    let Some(limit) = limit else { return answer.await };
+    let mut answer = pin!(answer);
+    loop {
+        match tokio::time::timeout(limit, answer.as_mut()).await {
+            Ok(result) => return result,
+            Err(_) if progress.has_moved() => {}
+            Err(_) => return Err(BackendFailure::Timeout),
+        }
     }
 }
 

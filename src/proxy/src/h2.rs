@@ -20,7 +20,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::backend::HEAD_BYTES_MAX;
 use crate::frames::Frames;
 use crate::head::Peer;
 use crate::listen::Service;
@@ -41,22 +40,21 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// A connection without a request is kept so long: opening one anew is cheap.
-const IDLE_TIME: Duration = Duration::from_secs(120);
 /// A browser that takes nothing of an answer for so long does not want it. Longer than with HTTP/1.1, because
 /// everything else that it does here ends with it.
 const STALL_TIME: Duration = Duration::from_secs(300);
 
 /// HTTP/2 on one connection.
-pub(crate) async fn speak<S>(service: Arc<Service>, stream: S, peer: Peer)
+pub(crate) async fn speak<S>(service: Arc<Service>, stream: S, peer: Peer, watch: Arc<Watch>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let stop = service.stop.clone();
     let settings = settings(&service);
-    let header_timeout = service.proxy.settings.header_timeout;
+    let limits = &service.proxy.settings.limits;
+    let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
     // What hyper tells of heads is enough here.
-    let watch = Watch::for_http2();
+    watch.leave_heads();
     let streams = Streams::new();
     let stream = TokioIo::new(Frames::new(Wire::new(stream, watch.clone())));
     let answer = {
@@ -87,7 +85,7 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             _ = look.tick() => {
-                let idle = if streams.any_yet() { IDLE_TIME } else { header_timeout };
+                let idle = if streams.any_yet() { idle_timeout } else { header_timeout };
                 if streams.stalled() || streams.idle_for() > idle + LOOK_EVERY {
                     return tracing::debug!("HTTP/2 connection given up");
                 }
@@ -101,12 +99,13 @@ where
 }
 
 fn settings(service: &Service) -> http2::Builder<Tracked> {
+    let limits = &service.proxy.settings.limits;
     let mut settings = http2::Builder::new(Tracked(service.tunnels.clone()));
     settings
         .timer(TokioTimer::new())
         .enable_connect_protocol()
-        .max_concurrent_streams(service.proxy.settings.http2_streams)
-        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .max_concurrent_streams(limits.http2_streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(SEND_BYTES_MAX)

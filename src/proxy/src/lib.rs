@@ -10,6 +10,7 @@
 mod certificate;
 mod frames;
 mod h2;
+mod limits;
 mod listen;
 mod patience;
 mod proxy_protocol;
@@ -54,6 +55,7 @@ pub use data::RouteData;
 pub use destination::{Destination, DestinationError};
 pub use error_pages::{ErrorApp, ErrorPages};
 pub use foreign::ForeignHub;
+pub use limits::Limits;
 pub use listen::{Listener, serve};
 pub use network::{Network, NetworkError};
 pub use path::PathError;
@@ -149,12 +151,12 @@ pub struct ProxySettings {
     pub proxy_protocol: bool,
     /// How long browsers shall insist on https (RFC 6797); None says nothing. Only told over TLS.
     pub hsts: Option<std::time::Duration>,
-    /// The longest wait for a request's headers.
-    pub header_timeout: std::time::Duration,
+    /// What browsers may do.
+    pub limits: Limits,
     /// The longest wait for a user server to accept a connection.
     pub connect_timeout: std::time::Duration,
-    /// Requests that a browser may have in progress on one HTTP/2 connection.
-    pub http2_streams: u32,
+    /// The longest wait for a user server to begin its answer once it has the request; None is no limit.
+    pub answer_timeout: Option<std::time::Duration>,
     /// Cookies that never reach a user server, and that no user server may set.
     pub hub_cookies: Vec<String>,
     /// For somebody else's hub; what holds then is said there.
@@ -167,9 +169,9 @@ impl Default for ProxySettings {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             hsts: None,
-            header_timeout: std::time::Duration::from_secs(10),
+            limits: Limits::default(),
             connect_timeout: std::time::Duration::from_secs(5),
-            http2_streams: 100,
+            answer_timeout: Some(std::time::Duration::from_secs(600)),
             hub_cookies: Vec::new(),
             foreign: None,
         }

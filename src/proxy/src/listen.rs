@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::backend::HEAD_BYTES_MAX;
 use crate::head::{Peer, is_host};
+use crate::limits::{Gate, HEADERS, Pass, Spare, is_shortage_of_descriptors, refuse};
 use crate::tls::HTTP2;
 use crate::wire::{Watch, Wire};
 use crate::{Proxy, Tls, h2, proxy_protocol};
@@ -66,20 +67,22 @@ pub async fn serve(
     let end = CancellationToken::new();
     let service =
         Arc::new(Service { proxy, tunnels: TaskTracker::new(), stop: stop.clone(), end: end.clone() });
+    let gate = Gate::new(&service.proxy.settings.limits);
+    let mut door = Door::new(listener, tls.is_none());
     loop {
         let socket = tokio::select! {
-            socket = accept(&listener) => socket,
+            socket = door.next() => socket,
             () = stop.cancelled() => break,
         };
-        let (service, tls, end) = (service.clone(), tls.clone(), end.clone());
+        let (service, tls, end, pass) = (service.clone(), tls.clone(), end.clone(), gate.enter());
         connections.spawn(async move {
             tokio::select! {
-                () = connection(service, socket, tls) => {}
+                () = connection(service, socket, tls, pass) => {}
                 () = end.cancelled() => {}
             }
         });
     }
-    drop(listener);
+    drop(door);
     connections.close();
     if tokio::time::timeout(drain, connections.wait()).await.is_err() {
         tracing::info!("requests cut off at the end of the drain time: {}", connections.len());
@@ -90,27 +93,66 @@ pub async fn serve(
     service.tunnels.wait().await;
 }
 
-/// The next connection. Errors are those of one connection, or a shortage that passes.
-async fn accept(listener: &Listener) -> Socket {
-    let mut short = false;
-    loop {
-        let result = match listener {
-            Listener::Tcp(listener) => {
-                listener.accept().await.map(|(stream, address)| Socket::Tcp(stream, address.ip()))
-            }
-            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| Socket::Unix(stream)),
-        };
-        match result {
-            Ok(socket) => return socket,
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                if !short {
-                    tracing::error!("cannot accept connections for now: {error}");
+/// Where connections come in.
+struct Door {
+    listener: Listener,
+    spare: Spare,
+    /// Whoever is refused is told so in HTTP; there is no time for TLS then.
+    plain: bool,
+    short: bool,
+}
+
+impl Door {
+    fn new(listener: Listener, plain: bool) -> Self {
+        Self { listener, spare: Spare::new(), plain, short: false }
+    }
+
+    /// The next connection. Errors are those of one connection, or a shortage that passes.
+    async fn next(&mut self) -> Socket {
+        loop {
+            match accept(&self.listener).await {
+                Ok(socket) => {
+                    self.short = false;
+                    return socket;
                 }
-                short = true;
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    if !self.short {
+                        tracing::error!("cannot take connections for now: {error}");
+                    }
+                    self.short = true;
+                    if !is_shortage_of_descriptors(&error) || !self.refuse_one().await {
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
             }
         }
+    }
+
+    /// Takes a connection with the spare descriptor and refuses it; false if that could not be done.
+    async fn refuse_one(&mut self) -> bool {
+        if !self.spare.give() {
+            self.spare = Spare::new();
+            return false;
+        }
+        let waiting = accept(&self.listener).await;
+        let taken = waiting.is_ok();
+        match waiting {
+            Ok(Socket::Tcp(stream, _)) if self.plain => refuse(stream).await,
+            Ok(Socket::Unix(stream)) if self.plain => refuse(stream).await,
+            _ => {}
+        }
+        self.spare = Spare::new();
+        taken
+    }
+}
+
+async fn accept(listener: &Listener) -> io::Result<Socket> {
+    match listener {
+        Listener::Tcp(listener) => {
+            listener.accept().await.map(|(stream, address)| Socket::Tcp(stream, address.ip()))
+        }
+        Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| Socket::Unix(stream)),
     }
 }
 
@@ -119,13 +161,14 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-async fn connection(service: Arc<Service>, socket: Socket, tls: Option<Arc<Tls>>) {
+async fn connection(service: Arc<Service>, socket: Socket, tls: Option<Arc<Tls>>, pass: Option<Pass>) {
     match socket {
         Socket::Unix(mut stream) => {
             let Some(peer) = introduced(&service, &mut stream, None, tls.is_some()).await else { return };
+            let Some(watch) = admitted(&service, pass, peer) else { return refused(stream, &tls).await };
             match tls {
-                Some(tls) => speak_tls(service, stream, &tls, peer).await,
-                None => speak(service, stream, peer).await,
+                Some(tls) => speak_tls(service, stream, &tls, peer, watch).await,
+                None => speak(service, stream, peer, watch).await,
             }
         }
         Socket::Tcp(mut stream, address) => {
@@ -135,13 +178,30 @@ async fn connection(service: Arc<Service>, socket: Socket, tls: Option<Arc<Tls>>
             }
             let peer = introduced(&service, &mut stream, Some(address), tls.is_some()).await;
             let Some(peer) = peer else { return };
-            let Some(tls) = tls else { return speak(service, stream, peer).await };
+            let Some(watch) = admitted(&service, pass, peer) else { return refused(stream, &tls).await };
+            let Some(tls) = tls else { return speak(service, stream, peer, watch).await };
             match tokio::time::timeout(HANDSHAKE_TIME, speaks_tls(&stream)).await {
-                Ok(Ok(true)) => speak_tls(service, stream, &tls, peer).await,
+                Ok(Ok(true)) => speak_tls(service, stream, &tls, peer, watch).await,
                 Ok(Ok(false)) => say_https(stream).await,
                 Ok(Err(_)) | Err(_) => {}
             }
         }
+    }
+}
+
+/// What is known of a connection from now on; None if there are too many.
+fn admitted(service: &Service, pass: Option<Pass>, peer: Peer) -> Option<Arc<Watch>> {
+    let pass = pass.and_then(|pass| pass.of(peer));
+    if pass.is_none() {
+        tracing::debug!("too many connections, one refused: {:?}", peer.address);
+    }
+    pass.map(|pass| Watch::new(service.proxy.settings.limits.minimum_rate, Some(pass)))
+}
+
+/// There is no time for a TLS handshake with somebody who has no place.
+async fn refused<S: AsyncRead + AsyncWrite + Unpin>(stream: S, tls: &Option<Arc<Tls>>) {
+    if tls.is_none() {
+        refuse(stream).await;
     }
 }
 
@@ -173,15 +233,15 @@ async fn introduced<S: AsyncRead + Unpin>(
     }
 }
 
-async fn speak_tls<S>(service: Arc<Service>, stream: S, tls: &Tls, peer: Peer)
+async fn speak_tls<S>(service: Arc<Service>, stream: S, tls: &Tls, peer: Peer, watch: Arc<Watch>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Some(stream) = handshake(stream, tls).await else { return };
     if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
-        h2::speak(service, stream, peer).await;
+        h2::speak(service, stream, peer, watch).await;
     } else {
-        speak(service, stream, peer).await;
+        speak(service, stream, peer, watch).await;
     }
 }
 
@@ -239,18 +299,22 @@ fn host_of(head: &[u8]) -> Option<&str> {
 }
 
 /// HTTP/1.1 on one connection.
-async fn speak<S>(service: Arc<Service>, stream: S, peer: Peer)
+async fn speak<S>(service: Arc<Service>, stream: S, peer: Peer, watch: Arc<Watch>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let begun = Arc::new(AtomicBool::new(false));
     let stop = service.stop.clone();
+    let limits = &service.proxy.settings.limits;
     let mut settings = http1::Builder::new();
     settings
         .timer(TokioTimer::new())
-        .header_read_timeout(service.proxy.settings.header_timeout)
-        .max_header_size(HEAD_BYTES_MAX);
-    let watch = Watch::new();
+        .header_read_timeout(limits.header_timeout)
+        .max_header_size(limits.header_bytes);
+    // Setting it costs an allocation for each request.
+    if limits.headers != HEADERS {
+        settings.max_headers(limits.headers);
+    }
     let stream = TokioIo::new(Wire::new(stream, watch.clone()));
     let answer = {
         let begun = begun.clone();
@@ -315,7 +379,7 @@ mod tests {
         let service = Arc::new(Service { proxy, tunnels, end: stop.clone(), stop });
         let (mut browser, stream) = tokio::io::duplex(10_000);
         browser.write_all(says.as_bytes()).await.unwrap();
-        (browser, tokio::spawn(speak(service, stream, peer)))
+        (browser, tokio::spawn(speak(service, stream, peer, Watch::new(100, None))))
     }
 
     #[test]
@@ -353,6 +417,6 @@ mod tests {
         let mut answer = String::new();
         browser.read_to_string(&mut answer).await.unwrap();
         assert!(answer.ends_with("complete"), "{answer}");
-        assert_eq!(start.elapsed(), ProxySettings::default().header_timeout);
+        assert_eq!(start.elapsed(), crate::Limits::default().header_timeout);
     }
 }

@@ -10,14 +10,13 @@ use tokio::time::{Instant, Sleep};
 
 /// What everybody is granted, however slow.
 const GRACE: Duration = Duration::from_secs(10);
-/// Below this rate a transfer is an attack or pointless. A telephone modem is 50 times as fast.
-const BYTES_PER_SECOND: u64 = 100;
 /// The longest pause, however much has passed.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The account of one direction of a connection: time spent waiting against bytes passed.
-#[derive(Default)]
 pub(crate) struct Patience {
+    /// Below this rate a transfer is an attack or pointless. A telephone modem is 50 times as fast as the default.
+    bytes_per_second: u64,
     bytes: u64,
     waited: Duration,
     /// Since when it waits, and the end of patience.
@@ -25,6 +24,10 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
+    pub(crate) fn new(bytes_per_second: u64) -> Self {
+        Self { bytes_per_second, bytes: 0, waited: Duration::ZERO, wait: None }
+    }
+
     /// Passes a result on; one that is pending for too long becomes an error.
     pub(crate) fn watch(
         &mut self,
@@ -63,7 +66,7 @@ impl Patience {
     }
 
     fn left(&self) -> Duration {
-        let earned = Duration::from_secs(self.bytes / BYTES_PER_SECOND);
+        let earned = Duration::from_secs(self.bytes.checked_div(self.bytes_per_second).unwrap_or(u64::MAX));
         GRACE.saturating_add(earned).saturating_sub(self.waited).min(PAUSE_MAX)
     }
 }
@@ -81,12 +84,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_says_nothing_is_cut_after_the_grace_time() {
-        assert_eq!(ends_after(&mut Patience::default()).await, 10);
+        assert_eq!(ends_after(&mut Patience::new(100)).await, 10);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_byte_now_and_then_buys_no_time() {
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(100);
         for _ in 0..3 {
             assert!(poll_fn(|cx| Poll::Ready(patience.poll_over(cx))).await.is_pending());
             tokio::time::advance(Duration::from_secs(3)).await;
@@ -97,7 +100,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_transfer_may_pause_but_not_for_ever() {
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(100);
         patience.passed(10_000_000);
         assert_eq!(ends_after(&mut patience).await, 60);
     }

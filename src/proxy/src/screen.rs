@@ -24,6 +24,8 @@ pub(crate) enum Refusal {
     Encoding,
     #[error("the request is not written as the standard says: lines must end with CR and LF")]
     LineEnd,
+    #[error("the request has too many headers")]
+    Headers,
     #[error("there is no WebSocket at this address")]
     NoWebSocket,
     #[error("the request's body comes too slowly")]
@@ -38,6 +40,7 @@ impl Refusal {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Encoding => StatusCode::NOT_IMPLEMENTED,
+            Self::Headers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NoWebSocket => StatusCode::NOT_FOUND,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Host | Self::Authority | Self::Framing | Self::LineEnd | Self::Path(_) => {
@@ -135,7 +138,7 @@ mod tests {
 
     fn screened(request: http::request::Builder) -> Result<(String, Uri), Refusal> {
         let mut head = request.body(()).unwrap().into_parts().0;
-        screen(&mut head, crate::wire::Watch::new().seen()).map(|host| (host, head.uri))
+        screen(&mut head, crate::wire::Watch::new(100, None).seen()).map(|host| (host, head.uri))
     }
 
     fn get(uri: &str) -> http::request::Builder {

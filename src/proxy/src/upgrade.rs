@@ -22,6 +22,7 @@ use crate::h2::Stream;
 use crate::listen::Service;
 use crate::routes::Route;
 use crate::websocket::Asked;
+use crate::wire::Watch;
 use crate::{BackendFailure, BoxBody, backend};
 
 /// Bytes moved at once. One buffer a thread serves all tunnels, so that an idle one holds none.
@@ -64,7 +65,7 @@ pub(crate) async fn start(
     (*switching.status_mut(), *switching.headers_mut()) = asked.agreement(head.headers);
     routed.route.touch();
     let stream = routed.head.extensions.get::<Arc<Stream>>().cloned();
-    let tunnel = Tunnel::new(routed.route.clone(), stream);
+    let tunnel = Tunnel::new(routed.route.clone(), stream, asked.watch);
     service.tunnels.spawn(run(asked.client, server, tunnel, service.end.clone()));
     Ok(switching)
 }
@@ -99,13 +100,14 @@ struct Tunnel {
     route: Arc<Route>,
     /// With HTTP/2.
     stream: Option<Arc<Stream>>,
+    _watch: Arc<Watch>,
     /// Runs once one half has ended.
     last: Option<Pin<Box<Sleep>>>,
 }
 
 impl Tunnel {
-    fn new(route: Arc<Route>, stream: Option<Arc<Stream>>) -> Self {
-        Self { up: Half::default(), down: Half::default(), route, stream, last: None }
+    fn new(route: Arc<Route>, stream: Option<Arc<Stream>>, watch: Arc<Watch>) -> Self {
+        Self { up: Half::default(), down: Half::default(), route, stream, _watch: watch, last: None }
     }
 
     fn poll(

@@ -1,5 +1,7 @@
 //! WebSockets of HTTP/2 (RFC 8441), which servers are asked for in HTTP/1.1 (RFC 6455).
 
+use std::sync::Arc;
+
 use aws_lc_rs::{digest, rand};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -10,6 +12,7 @@ use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 
 use crate::head;
+use crate::wire::Watch;
 
 /// RFC 6455 section 1.3.
 const KEY_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -19,6 +22,8 @@ const KEY_BYTES: usize = 16;
 pub(crate) struct Asked {
     pub(crate) protocol: HeaderValue,
     pub(crate) client: OnUpgrade,
+    /// What is known of the browser's connection, which counts until the tunnel ends.
+    pub(crate) watch: Arc<Watch>,
     /// Only with HTTP/2, where the browser leaves this to the proxy.
     key: Option<Key>,
 }
@@ -30,10 +35,11 @@ struct Key {
 
 impl Asked {
     /// The request's wish, if it has one. An extended CONNECT becomes the GET that it stands for.
-    pub(crate) fn take(head: &mut Parts) -> Option<Self> {
+    pub(crate) fn take(head: &mut Parts, watch: &Arc<Watch>) -> Option<Self> {
         if head.method != Method::CONNECT {
             let protocol = head::asked_upgrade(head)?;
-            return Some(Self { protocol, client: head.extensions.remove()?, key: None });
+            let client = head.extensions.remove()?;
+            return Some(Self { protocol, client, watch: watch.clone(), key: None });
         }
         let protocol = head.extensions.get::<Protocol>()?;
         if !protocol.as_str().eq_ignore_ascii_case("websocket") {
@@ -46,7 +52,8 @@ impl Asked {
         head.headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::try_from(key).ok()?);
         head.method = Method::GET;
         let protocol = HeaderValue::from_static("websocket");
-        Some(Self { protocol, client: head.extensions.remove()?, key: Some(Key { accept }) })
+        let client = head.extensions.remove()?;
+        Some(Self { protocol, client, watch: watch.clone(), key: Some(Key { accept }) })
     }
 
     /// Whether a server's answer agrees to what was asked.
@@ -103,7 +110,7 @@ mod tests {
             }
             let mut request = http::Request::new(());
             head.extensions.insert(hyper::upgrade::on(&mut request));
-            Asked::take(&mut head).map(|asked| (asked.key.is_some(), head.method))
+            Asked::take(&mut head, &Watch::new(100, None)).map(|asked| (asked.key.is_some(), head.method))
         };
         assert_eq!(asked(Some("WebSocket")), Some((true, Method::GET)));
         assert_eq!(asked(Some("connect-udp")), None);

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::limits::Pass;
 use crate::patience::Patience;
 
 /// Bits of what was seen.
@@ -26,6 +27,9 @@ pub(crate) struct Watch {
     seen: AtomicU8,
     /// Bytes that came after the head.
     beyond: AtomicU64,
+    minimum_rate: u64,
+    /// The connection's place, as long as anything is left of it.
+    _pass: Option<Pass>,
 }
 
 /// Of one head.
@@ -33,16 +37,19 @@ pub(crate) struct Watch {
 pub(crate) struct Seen(u8);
 
 impl Watch {
-    pub(crate) fn new() -> Arc<Self> {
-        let reading_head = AtomicBool::new(true);
-        Arc::new(Self { reading_head, seen: AtomicU8::new(0), beyond: AtomicU64::new(0) })
+    pub(crate) fn new(minimum_rate: u64, pass: Option<Pass>) -> Arc<Self> {
+        let (seen, beyond) = (AtomicU8::new(0), AtomicU64::new(0));
+        Arc::new(Self { reading_head: AtomicBool::new(true), seen, beyond, minimum_rate, _pass: pass })
     }
 
-    /// Of a connection whose heads are not read here.
-    pub(crate) fn for_http2() -> Arc<Self> {
-        let watch = Self::new();
-        watch.reading_head.store(false, Ordering::Release);
-        watch
+    /// From now on, heads are not read here.
+    pub(crate) fn leave_heads(&self) {
+        self.reading_head.store(false, Ordering::Release);
+    }
+
+    /// How long the other end is waited for.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::new(self.minimum_rate)
     }
 
     /// What was seen, of the head that hyper has just read.
@@ -145,7 +152,8 @@ impl Line {
 
 impl<S> Wire<S> {
     pub(crate) fn new(stream: S, watch: Arc<Watch>) -> Self {
-        Self { stream, watch, line: Line::START, writing: Patience::default() }
+        let writing = watch.patience();
+        Self { stream, watch, line: Line::START, writing }
     }
 }
 
@@ -246,7 +254,7 @@ mod tests {
     async fn every_head_is_watched_until_one_comes_too_early() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let (mut browser, stream) = tokio::io::duplex(1024);
-        let watch = Watch::new();
+        let watch = Watch::new(100, None);
         let mut wire = Wire::new(stream, watch.clone());
         let mut read = async |bytes: &str| {
             browser.write_all(bytes.as_bytes()).await.unwrap();

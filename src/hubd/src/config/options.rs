@@ -21,6 +21,8 @@ pub struct Opt {
 const DAY_SECONDS: i64 = 86_400;
 /// Longest time that browsers are asked to insist on https, in seconds: ten years.
 const HSTS_SECONDS_MAX: i64 = 315_360_000;
+/// The most of anything that is counted.
+const COUNT_MAX: i64 = 1_000_000_000;
 /// Ports.
 const PORT: Kind = Kind::Integer(0, 65535);
 /// Names and numbers that JupyterHub takes for `log_level`.
@@ -89,6 +91,18 @@ pub const OPTIONS: &[Opt] = &[
     opt("JupyterHub", "log_to", Kind::Choice(&["auto", "stderr", "json", "journal", "syslog"]), "\"auto\"", "Where to: auto is the journal under systemd, syslog without a standard error, else standard error. json is JSON lines on standard error."),
     // Others who add routes.
     opt("ConfigurableHTTPProxy", "auth_token", Kind::Text, "\"\"", "The token of the REST API for routes, /api/routes on the inner port. Empty: CONFIGPROXY_AUTH_TOKEN, or one made at the start, which nobody knows."),
+    // What browsers may do.
+    opt("Proxy", "http2", Kind::Bool, "true", "Offer HTTP/2 to browsers; only over TLS."),
+    opt("Proxy", "http2_streams", Kind::Integer(1, 10_000), "100", "Requests in progress on one HTTP/2 connection."),
+    opt("Proxy", "max_connections", Kind::Integer(0, COUNT_MAX), "0", "Connections of browsers in all; more are refused with 503. 0 is half of the descriptors that the process may have."),
+    opt("Proxy", "max_connections_per_address", Kind::Integer(1, COUNT_MAX), "1000", "Connections from one address, or from one /64 network of IPv6. A whole institute may have one address. trusted_proxies have no limit."),
+    opt("Proxy", "max_header_bytes", Kind::Integer(8192, 1_048_576), "65536", "Bytes of a request's headers; more are refused with 431."),
+    opt("Proxy", "max_headers", Kind::Integer(20, 10_000), "100", "Headers of a request; more are refused with 431."),
+    opt("Proxy", "header_timeout", Kind::Integer(1, DAY_SECONDS), "10", "Seconds for a request's headers to come. An HTTP/1.1 connection may also be so long without a request."),
+    opt("Proxy", "idle_timeout", Kind::Integer(1, DAY_SECONDS), "120", "Seconds that an HTTP/2 connection may be without a request."),
+    opt("Proxy", "minimum_rate", Kind::Integer(0, COUNT_MAX), "100", "Bytes per second that a request's body or the reader of an answer has to keep up, after the first 10 seconds; pauses may take a minute. 0 asks for no rate."),
+    opt("Proxy", "connect_timeout", Kind::Integer(1, DAY_SECONDS), "5", "Seconds for a user server to take a connection; then 504."),
+    opt("Proxy", "answer_timeout", Kind::Integer(0, DAY_SECONDS), "600", "Seconds for a user server to begin its answer, once it has the request; then 504. 0 is no limit."),
     // Who may log in.
     opt("Authenticator", "admin_users", Kind::List, "[]", "Admins of the hub."),
     opt("Authenticator", "allowed_users", Kind::List, "[]", "Who may log in; empty is everybody with an account, unless allow_all is false."),

@@ -40,6 +40,8 @@ pub struct Plan {
     pub inner: Vec<SocketAddr>,
     /// TLS on the public side.
     pub tls: TlsPlan,
+    /// Whether browsers are offered HTTP/2.
+    pub http2: bool,
     /// How the proxy behaves on the public side.
     pub proxy: ProxySettings,
     /// The port that sends browsers from plain HTTP to https: addresses to try, and the port of https.
@@ -78,6 +80,7 @@ pub fn plan(values: &mut Values, environment: &Environment, problems: &mut Vec<P
         public_url: format!("{scheme}://{host}:{}{}", public.port, public.prefix),
         public: resolve(values, &public, &["bind_url", "ip"], problems),
         inner: resolve(values, &inner, &["hub_bind_url", "hub_ip"], problems),
+        http2: proxy::http2(values),
         proxy: proxy::settings(values, &tls, problems),
         redirect: redirect(values, &public, &tls, problems),
         tls,

@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hubd_proxy::{PairFiles, ProxySettings};
+use hubd_proxy::{Limits, PairFiles, ProxySettings};
 
 use super::Values;
 use super::plan::{HUB, TlsPlan};
 use super::problem::Problem;
 
+/// The class of the proxy's options.
+const PROXY: &[&str] = &["Proxy"];
+/// One for the browser, one for the server.
+const DESCRIPTORS_PER_CONNECTION: usize = 2;
 /// A year: what scanners and browsers' preload lists want at least. Names with a real certificate rarely go back.
 const HSTS_SECONDS: u64 = 31_536_000;
 
@@ -18,6 +22,9 @@ pub fn settings(values: &Values, tls: &TlsPlan, problems: &mut Vec<Problem>) -> 
         trusted_proxies: trusted_proxies(values, problems),
         proxy_protocol: values.yes(HUB, "proxy_protocol"),
         hsts: hsts(values, tls),
+        limits: limits(values),
+        connect_timeout: seconds(values, "connect_timeout"),
+        answer_timeout: Some(seconds(values, "answer_timeout")).filter(|time| !time.is_zero()),
         ..ProxySettings::default()
     };
     if settings.proxy_protocol && settings.trusted_proxies.is_empty() {
@@ -26,6 +33,33 @@ pub fn settings(values: &Values, tls: &TlsPlan, problems: &mut Vec<Problem>) -> 
         problems.push(Problem::new(&values.origin(HUB, "proxy_protocol"), text, cure));
     }
     settings
+}
+
+fn limits(values: &Values) -> Limits {
+    let count = |key| usize::try_from(values.integer(PROXY, key)).unwrap_or(usize::MAX);
+    let connections = match count("max_connections") {
+        0 => crate::privileges::descriptors() / DESCRIPTORS_PER_CONNECTION,
+        connections => connections,
+    };
+    Limits {
+        connections,
+        connections_per_address: count("max_connections_per_address"),
+        header_bytes: count("max_header_bytes"),
+        headers: count("max_headers"),
+        header_timeout: seconds(values, "header_timeout"),
+        idle_timeout: seconds(values, "idle_timeout"),
+        minimum_rate: u64::try_from(values.integer(PROXY, "minimum_rate")).unwrap_or(0),
+        http2_streams: u32::try_from(values.integer(PROXY, "http2_streams")).unwrap_or(1),
+    }
+}
+
+fn seconds(values: &Values, key: &str) -> Duration {
+    Duration::from_secs(u64::try_from(values.integer(PROXY, key)).unwrap_or(0))
+}
+
+/// Whether HTTP/2 is offered.
+pub fn http2(values: &Values) -> bool {
+    values.yes(PROXY, "http2")
 }
 
 /// A browser that has accepted a self-signed certificate would not be let in any more once it knows of HSTS, and
@@ -178,6 +212,22 @@ mod tests {
         assert_eq!(hsts("self_signed = true\nhsts_seconds = 60"), Some(60));
         assert_eq!(hsts("ssl_cert = \"CERT\""), Some(31_536_000));
         assert_eq!(hsts("ssl_cert = \"CERT\"\nhsts_seconds = 0"), None);
+    }
+
+    #[test]
+    fn limits_have_defaults_and_can_be_set() {
+        let limits = planned("").0.limits;
+        assert!(limits.connections > 100 && limits.connections < usize::MAX);
+        assert_eq!((limits.connections_per_address, limits.headers), (1000, 100));
+        let (settings, ..) =
+            planned("\n[Proxy]\nmax_connections = 7\nanswer_timeout = 0\nheader_timeout = 3\n");
+        assert_eq!(settings.limits.connections, 7);
+        assert_eq!((settings.answer_timeout, settings.limits.header_timeout.as_secs()), (None, 3));
+        assert!(
+            planned("\n[Proxy]\nmax_headers = 1")
+                .3
+                .contains("Proxy.max_headers: expected a whole number from 20")
+        );
     }
 
     #[test]

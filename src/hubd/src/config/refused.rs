@@ -26,7 +26,6 @@ const CLASSES: &[(&str, &str)] = &[
     ("JupyterHubSingleUser", SERVERS),
     ("NativeAuthenticator", NOT_YET),
     ("PeriodicMetricsCollector", NOT_YET),
-    ("Proxy", PROXY),
     ("Service", NOT_YET),
     ("SharedPasswordAuthenticator", NOT_YET),
     ("SystemdSpawner", NOT_YET),

@@ -74,7 +74,6 @@ fn start(flags: &Flags, token: Option<Zeroizing<String>>) -> anyhow::Result<Exit
 
 /// What the flags say of single requests.
 fn foreign(flags: &Flags) -> anyhow::Result<ForeignHub> {
-    let limits = [flags.timeout, flags.proxy_timeout].into_iter().flatten().filter(|millis| *millis > 0);
     let headers = flags.custom_header.iter().map(|text| custom_header(text));
     Ok(ForeignHub {
         host_routing: flags.host_routing,
@@ -85,7 +84,6 @@ fn foreign(flags: &Flags) -> anyhow::Result<ForeignHub> {
         auto_rewrite: flags.auto_rewrite,
         protocol_rewrite: flags.protocol_rewrite.clone(),
         headers: headers.collect::<anyhow::Result<_>>()?,
-        answer_timeout: limits.min().map(Duration::from_millis),
         counters: Arc::default(),
     })
 }
@@ -122,9 +120,14 @@ async fn serve(
     if let Some(url) = &flags.default_target {
         routes.add_url("/", url).with_context(|| format!("--default-target {url}"))?;
     }
-    let mut settings = ProxySettings { foreign: Some(Arc::new(foreign)), ..ProxySettings::default() };
+    let limits = [flags.timeout, flags.proxy_timeout].into_iter().flatten().filter(|millis| *millis > 0);
+    let mut settings = ProxySettings {
+        foreign: Some(Arc::new(foreign)),
+        answer_timeout: limits.min().map(Duration::from_millis),
+        ..ProxySettings::default()
+    };
     if let Some(millis) = flags.keep_alive_timeout.filter(|millis| *millis > 0) {
-        settings.header_timeout = Duration::from_millis(millis);
+        settings.limits.header_timeout = Duration::from_millis(millis);
     }
     let mut servers = Servers { stop: CancellationToken::new(), files: Vec::new() };
 
