@@ -15,7 +15,7 @@ use crate::counters::Counters;
 use crate::data::{HOST, LAST_ACTIVITY, RouteData, TARGET, json_text};
 use crate::destination::{self, Destination};
 use crate::routes::{Owner, Route, RouteError, Routes, now_millis};
-use crate::{App, BackendFailure, BoxBody, BoxFuture, Target, body};
+use crate::{App, BackendFailure, BoxBody, BoxFuture, Endpoint, Target, body};
 
 /// The largest body, in bytes: JupyterHub sends some hundred.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -27,6 +27,7 @@ pub struct Api {
     routes: Arc<Routes>,
     token: Option<Zeroizing<String>>,
     hosts: bool,
+    https: bool,
     kept: Option<Kept>,
     counters: Arc<Counters>,
 }
@@ -45,7 +46,7 @@ impl Api {
     /// Over `routes`. Without a token everybody is let in.
     pub fn new(routes: Arc<Routes>, token: Option<Zeroizing<String>>) -> Self {
         let token = token.filter(|token| !token.is_empty());
-        Self { routes, token, hosts: false, kept: None, counters: Arc::default() }
+        Self { routes, token, hosts: false, https: false, kept: None, counters: Arc::default() }
     }
 
     /// Counts there.
@@ -58,6 +59,12 @@ impl Api {
     #[must_use]
     pub fn with_hosts(self) -> Self {
         Self { hosts: true, ..self }
+    }
+
+    /// Targets may have TLS.
+    #[must_use]
+    pub fn with_https(self) -> Self {
+        Self { https: true, ..self }
     }
 
     /// Shows the program's app as a route of `prefix`, and lets nobody have a route of that prefix or of one in
@@ -151,6 +158,9 @@ impl Api {
             return Reply::text(StatusCode::BAD_REQUEST, "Must specify 'target' as string");
         };
         let destination = match Destination::parse(&url) {
+            Ok(Destination { target: Target { endpoint: Endpoint::Tls(..), .. }, .. }) if !self.https => {
+                return Reply::text(StatusCode::BAD_REQUEST, "'target' must be http:// or http+unix:// here");
+            }
             Ok(destination) => destination,
             Err(error) => return Reply::text(StatusCode::BAD_REQUEST, error.to_string()),
         };
@@ -320,7 +330,6 @@ fn inactive_since(query: &str) -> Result<Option<i128>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Endpoint;
     use http_body_util::BodyExt;
 
     fn api() -> Api {
@@ -384,6 +393,7 @@ mod tests {
                 400,
                 "the path must not have more",
             ),
+            ("POST", "/api/routes/x", r#"{"target":"https://x"}"#, 400, "'target' must be http:// or"),
             ("PUT", "/api/routes/x", POST, 405, "Method not supported"),
             ("GET", "/api/routesx", "", 404, "Not Found"),
             ("GET", "/api", "", 404, "Not Found"),

@@ -9,9 +9,11 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
 
 use crate::body::Upload;
 use crate::peer::tcp_listener;
+use crate::target_tls::TargetTls;
 use crate::{BackendFailure, Endpoint, Target};
 
 /// Bytes of one head, and of hyper's read buffer, in both directions.
@@ -21,19 +23,28 @@ pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 pub(crate) enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Connects to `target` and checks who listens there.
-pub(crate) async fn connect(target: &Target, timeout: Duration) -> Result<Stream, BackendFailure> {
-    match tokio::time::timeout(timeout, connect_and_check(target)).await {
+pub(crate) async fn connect(
+    target: &Target,
+    timeout: Duration,
+    tls: Option<&TargetTls>,
+) -> Result<Stream, BackendFailure> {
+    match tokio::time::timeout(timeout, connect_and_check(target, tls)).await {
         Err(_) => Err(BackendFailure::Timeout),
         Ok(result) => result,
     }
 }
 
 /// Connects and speaks HTTP/1.1; the connection lives in a task of its own, until the sender is dropped.
-pub(crate) async fn open(target: &Target, timeout: Duration) -> Result<SendRequest<Upload>, BackendFailure> {
-    let stream = connect(target, timeout).await?;
+pub(crate) async fn open(
+    target: &Target,
+    timeout: Duration,
+    tls: Option<&TargetTls>,
+) -> Result<SendRequest<Upload>, BackendFailure> {
+    let stream = connect(target, timeout, tls).await?;
     let (sender, connection) =
         settings().handshake(TokioIo::new(stream)).await.map_err(|_| BackendFailure::BrokenAnswer)?;
     tokio::spawn(async move {
@@ -50,7 +61,7 @@ fn settings() -> http1::Builder {
     settings
 }
 
-async fn connect_and_check(target: &Target) -> Result<Stream, BackendFailure> {
+async fn connect_and_check(target: &Target, tls: Option<&TargetTls>) -> Result<Stream, BackendFailure> {
     match &target.endpoint {
         Endpoint::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(|error| refused(target, &error))?;
@@ -82,7 +93,17 @@ async fn connect_and_check(target: &Target) -> Result<Stream, BackendFailure> {
                 TcpStream::connect((&**name, *port)).await.map_err(|error| refused(target, &error))?;
             tcp(stream, target)
         }
-        Endpoint::Tls(..) => Err(BackendFailure::Refused),
+        Endpoint::Tls(host, port) => {
+            let tls = tls.ok_or(BackendFailure::Refused)?;
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            let stream = TcpStream::connect((bare, *port)).await.map_err(|error| refused(target, &error))?;
+            stream.set_nodelay(true).map_err(|error| refused(target, &error))?;
+            let stream = tls.connect(bare, stream).await.map_err(|error| {
+                tracing::warn!("no TLS connection to {target:?}: {error}");
+                BackendFailure::BrokenAnswer
+            })?;
+            Ok(Stream::Tls(Box::new(stream)))
+        }
     }
 }
 
@@ -115,6 +136,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -124,6 +146,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -135,17 +158,22 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        match self {
+            Self::Unix(_) | Self::Tcp(_) => true,
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -153,6 +181,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

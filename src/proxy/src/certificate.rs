@@ -108,14 +108,16 @@ pub(crate) fn read_pair(files: &PairFiles, provider: &CryptoProvider) -> Result<
     }
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// The certificates of a PEM file; at least one.
+pub(crate) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = read(path)?;
     let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut text.as_slice()).collect();
     let chain = chain.map_err(|error| TlsError::Damaged(path.into(), error))?;
     if chain.is_empty() { Err(TlsError::NoCertificate(path.into())) } else { Ok(chain) }
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+/// The private key of a PEM file that not everybody can read.
+pub(crate) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let metadata = std::fs::metadata(path).map_err(|error| TlsError::Read(path.into(), error))?;
     if metadata.mode() & MODE_OTHERS != 0 {
         return Err(TlsError::Permissions(path.into()));

@@ -10,9 +10,9 @@ use http::{Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::body::{self, Upload};
-use crate::counters::Counters;
 use crate::destination::Destination;
-use crate::foreign::HEALTH;
+use crate::foreign::{ForeignHub, HEALTH};
+use crate::target_tls::TargetTls;
 use crate::{App, BackendFailure, BoxBody, BoxFuture, backend};
 
 /// How long the error target may take. The person waits for a page that says what is wrong.
@@ -36,17 +36,17 @@ pub enum ErrorPages {
 /// Answers what no route takes with an error page.
 pub struct ErrorApp {
     pages: ErrorPages,
-    counters: Arc<Counters>,
+    foreign: Arc<ForeignHub>,
 }
 
 impl ErrorApp {
     /// With pages from there.
-    pub fn new(pages: ErrorPages, counters: Arc<Counters>) -> Self {
-        Self { pages, counters }
+    pub fn new(pages: ErrorPages, foreign: Arc<ForeignHub>) -> Self {
+        Self { pages, foreign }
     }
 
     async fn page(&self, head: &Parts, status: StatusCode, cause: &str) -> Response<BoxBody> {
-        self.counters.proxied(status);
+        self.foreign.counters.proxied(status);
         tracing::error!("{} {} {} {cause}", status.as_u16(), head.method, head.uri.path());
         let mut response = if head.headers.contains_key("sec-websocket-key") {
             // No program behind a WebSocket shows a page.
@@ -69,7 +69,11 @@ impl ErrorApp {
             ErrorPages::BuiltIn => Ok(html("text/html", built_in(status))),
             ErrorPages::Directory(directory) => from_directory(directory, status).await,
             ErrorPages::Server(server) => {
-                let fetched = tokio::time::timeout(FETCH_TIME, ask(server, &head.uri, status)).await;
+                let fetched = tokio::time::timeout(
+                    FETCH_TIME,
+                    ask(server, self.foreign.tls.as_ref(), &head.uri, status),
+                )
+                .await;
                 fetched.unwrap_or_else(|_| Err("it does not answer in time".to_owned()))
             }
         }
@@ -112,7 +116,12 @@ fn cause(failure: BackendFailure) -> &'static str {
     }
 }
 
-async fn ask(server: &Destination, url: &Uri, status: StatusCode) -> Result<Response<BoxBody>, String> {
+async fn ask(
+    server: &Destination,
+    tls: Option<&TargetTls>,
+    url: &Uri,
+    status: StatusCode,
+) -> Result<Response<BoxBody>, String> {
     let url = url.to_string();
     let slash = if server.path.ends_with('/') { "" } else { "/" };
     let and = if server.query.is_empty() { String::new() } else { format!("{}&", server.query) };
@@ -127,7 +136,7 @@ async fn ask(server: &Destination, url: &Uri, status: StatusCode) -> Result<Resp
     *request.uri_mut() = Uri::try_from(path).map_err(|error| error.to_string())?;
     let host = HeaderValue::from_str(&server.authority).map_err(|error| error.to_string())?;
     request.headers_mut().insert(HOST, host);
-    let opened = backend::open(&server.target, FETCH_TIME).await;
+    let opened = backend::open(&server.target, FETCH_TIME, tls).await;
     let mut sender = opened.map_err(|failure| cause(failure).to_owned())?;
     let (head, page) = sender.send_request(request).await.map_err(|error| error.to_string())?.into_parts();
     let page = body::collect(page, PAGE_BYTES_MAX).await.ok_or("it is larger than 1 MiB, or broke off")?;

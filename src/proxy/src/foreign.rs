@@ -15,6 +15,7 @@ use crate::destination::Destination;
 use crate::forward::Routed;
 use crate::head::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO};
 use crate::routes::Route;
+use crate::target_tls::TargetTls;
 
 /// The path of the proxy's own sign of life.
 pub(crate) const HEALTH: &str = "/_chp_healthz";
@@ -38,6 +39,8 @@ pub struct ForeignHub {
     pub protocol_rewrite: Option<String>,
     /// Headers that every request gets.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How targets with TLS are spoken to; without it they are not.
+    pub tls: Option<TargetTls>,
     /// What is counted.
     pub counters: Arc<Counters>,
 }
@@ -53,6 +56,7 @@ impl Default for ForeignHub {
             auto_rewrite: false,
             protocol_rewrite: None,
             headers: Vec::new(),
+            tls: None,
             counters: Arc::default(),
         }
     }
@@ -60,9 +64,10 @@ impl Default for ForeignHub {
 
 impl ForeignHub {
     /// The path to look up: with the host in front, if that decides.
-    pub(crate) fn lookup_path(&self, host: &str, uri: &Uri) -> Option<String> {
-        let host = host.split(':').next().unwrap_or_default();
-        self.host_routing.then(|| format!("/{host}{}", uri.path()))
+    pub(crate) fn lookup_path(&self, head: &Parts) -> Option<String> {
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.and_then(|host| host.split(':').next()).unwrap_or_default();
+        self.host_routing.then(|| format!("/{host}{}", head.uri.path()))
     }
 
     /// The address for the server: the target's path, then the request's. Nothing if that is no address.

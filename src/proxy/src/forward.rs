@@ -10,6 +10,7 @@ use http::{Request, Response, StatusCode, Version, response};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
 
 use crate::body::{self, Download, Inbound, Lease, Progress, Upload};
 use crate::foreign::{self, ForeignHub};
@@ -72,7 +73,7 @@ impl Service {
         head.extensions.insert(origin.client.clone());
         let found = match foreign {
             None => self.proxy.routes.find(&path),
-            Some(foreign) => match self.find_foreign(foreign, &path, &origin.client.host, &head) {
+            Some(foreign) => match self.find_foreign(foreign, &path, &head) {
                 Ok(found) => found,
                 Err(error) => return refused(error.into()),
             },
@@ -107,14 +108,13 @@ impl Service {
         &self,
         foreign: &ForeignHub,
         path: &CanonicalPath<'_>,
-        host: &str,
         head: &Parts,
     ) -> Result<Option<Arc<Route>>, PathError> {
         if head.uri == foreign::HEALTH {
             return Ok(None);
         }
         let began = Instant::now();
-        let found = match foreign.lookup_path(host, &head.uri) {
+        let found = match foreign.lookup_path(head) {
             Some(path) => self.proxy.routes.find(&CanonicalPath::new(&path)?),
             None => self.proxy.routes.find(path),
         };
@@ -147,7 +147,7 @@ impl Service {
             }
         }
         let timeout = self.proxy.settings.connect_timeout;
-        let mut sender = Box::pin(backend::open(&routed.route.destination.target, timeout)).await?;
+        let mut sender = Box::pin(self.open(routed, timeout)).await?;
         match sender.send_request(request).await {
             Ok(response) => self.relay(routed, response, Lease { sender, upload: progress }),
             Err(error) => failed(routed, &progress, &error),
@@ -168,6 +168,17 @@ impl Service {
             }
         }
         request
+    }
+
+    /// A new connection to the server.
+    pub(crate) async fn open(
+        &self,
+        routed: &Routed,
+        timeout: Duration,
+    ) -> Result<SendRequest<Upload>, BackendFailure> {
+        let foreign = self.proxy.settings.foreign.as_deref();
+        let tls = foreign.and_then(|foreign| foreign.tls.as_ref());
+        backend::open(&routed.route.destination.target, timeout, tls).await
     }
 
     /// Takes from a server's answer what must not reach the browser.

@@ -37,6 +37,7 @@ mod probe;
 mod redirect;
 mod routes;
 mod screen;
+mod target_tls;
 mod upgrade;
 mod websocket;
 
@@ -62,6 +63,7 @@ pub use path::PathError;
 pub use probe::probe;
 pub use redirect::Redirect;
 pub use routes::{AddError, RouteError, Routes, Slashes};
+pub use target_tls::{TargetTls, TargetTrust};
 pub use tls::{Tls, TlsSettings};
 
 /// A response body of any origin.

@@ -22,7 +22,7 @@ pub async fn probe(
     *request.uri_mut() = uri;
     request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
     let exchange = async {
-        let mut sender = backend::open(target, timeout).await?;
+        let mut sender = backend::open(target, timeout, None).await?;
         let response = sender.send_request(request).await.map_err(|error| {
             tracing::debug!("probe of {target:?} got no answer: {error}");
             BackendFailure::BrokenAnswer

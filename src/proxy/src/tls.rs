@@ -10,12 +10,14 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
-use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificate::{PairFiles, Stamp, TlsError, read_pair};
+use crate::target_tls::client_verifier;
 
 /// How often the files are looked at: a renewed certificate may wait a minute.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -53,14 +55,32 @@ impl Tls {
 
     /// Loads what the settings say.
     pub fn set_up(settings: TlsSettings) -> Result<Arc<Self>, TlsError> {
-        let files = settings.pairs;
+        Self::build(settings, Arc::new(provider()), WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same for clients that have to show a certificate of one of the authorities in a PEM file, or without
+    /// that of one of the system's.
+    pub fn checking_clients(
+        settings: TlsSettings,
+        authorities: Option<&Path>,
+    ) -> Result<Arc<Self>, TlsError> {
         let provider = Arc::new(provider());
+        let verifier = client_verifier(authorities, &provider)?;
+        Self::build(settings, provider, verifier)
+    }
+
+    fn build(
+        settings: TlsSettings,
+        provider: Arc<CryptoProvider>,
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> Result<Arc<Self>, TlsError> {
+        let files = settings.pairs;
         let stamps = files.iter().map(Stamp::of).collect();
         let pairs = Arc::new(Pairs(ArcSwap::from_pointee(read_all(&files, &provider)?)));
         let mut config = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(TlsError::Library)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(pairs.clone());
         config.alpn_protocols = vec![HTTP1.to_vec()];
         if settings.http2 {
@@ -121,7 +141,7 @@ fn read_all(files: &[PairFiles], provider: &CryptoProvider) -> Result<Vec<Arc<Ce
 }
 
 /// aws-lc-rs, with the key exchange that also stands against quantum computers first.
-fn provider() -> CryptoProvider {
+pub(crate) fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     provider.kx_groups.retain(|group| group.name() != rustls::NamedGroup::X25519MLKEM768);
     provider.kx_groups.insert(0, aws_lc_rs::kx_group::X25519MLKEM768);

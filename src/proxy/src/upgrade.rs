@@ -23,7 +23,7 @@ use crate::listen::Service;
 use crate::routes::Route;
 use crate::websocket::Asked;
 use crate::wire::Watch;
-use crate::{BackendFailure, BoxBody, backend};
+use crate::{BackendFailure, BoxBody};
 
 /// Bytes moved at once. One buffer a thread serves all tunnels, so that an idle one holds none.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -45,7 +45,7 @@ pub(crate) async fn start(
     request.headers_mut().insert(header::UPGRADE, asked.protocol.clone());
     let upload = request.body().progress();
     let timeout = service.proxy.settings.connect_timeout;
-    let mut sender = backend::open(&routed.route.destination.target, timeout).await?;
+    let mut sender = service.open(routed, timeout).await?;
     let mut response = sender.send_request(request).await.map_err(|error| broken(routed, &error))?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         if asked.would_agree(response.status()) {

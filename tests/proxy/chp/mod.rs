@@ -5,6 +5,7 @@
 //! With `HUBD_TEST_RECORD=1` both files are written anew.
 
 mod cases;
+mod command;
 mod target;
 
 use std::collections::BTreeMap;

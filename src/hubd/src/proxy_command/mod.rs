@@ -2,9 +2,10 @@
 //!
 //! Start reading at [`main`]. What the flags mean to single requests is in `hubd_proxy::ForeignHub`.
 
-mod apps;
+mod certificates;
 mod flags;
 mod log;
+mod metrics;
 mod side;
 
 use std::process::ExitCode;
@@ -14,10 +15,10 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use http::{HeaderName, HeaderValue};
 use hubd_proxy::{
-    Api, App, Counters, Destination, ErrorApp, ErrorPages, ForeignHub, Proxy, ProxySettings, Routes, Slashes,
-    Tls,
+    Api, App, Counters, Destination, ErrorApp, ErrorPages, ForeignHub, Proxy, ProxySettings, Redirect,
+    Routes, Slashes, Tls,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -84,8 +85,24 @@ fn foreign(flags: &Flags) -> anyhow::Result<ForeignHub> {
         auto_rewrite: flags.auto_rewrite,
         protocol_rewrite: flags.protocol_rewrite.clone(),
         headers: headers.collect::<anyhow::Result<_>>()?,
+        tls: Some(certificates::targets(flags)?),
         counters: Arc::default(),
     })
+}
+
+fn settings(flags: &Flags, foreign: Arc<ForeignHub>) -> ProxySettings {
+    let waits = [flags.timeout, flags.proxy_timeout].into_iter().flatten().filter(|millis| *millis > 0);
+    let mut settings = ProxySettings {
+        foreign: Some(foreign),
+        answer_timeout: waits.min().map(Duration::from_millis),
+        ..ProxySettings::default()
+    };
+    // Who is in front is not known: one address may be everybody's.
+    settings.limits.connections_per_address = usize::MAX;
+    if let Some(millis) = flags.keep_alive_timeout.filter(|millis| *millis > 0) {
+        settings.limits.header_timeout = Duration::from_millis(millis);
+    }
+    settings
 }
 
 fn custom_header(text: &str) -> anyhow::Result<(HeaderName, HeaderValue)> {
@@ -107,27 +124,20 @@ async fn serve(
     foreign: ForeignHub,
     token: Option<Zeroizing<String>>,
 ) -> anyhow::Result<ExitCode> {
-    let tls = public_tls(flags)?;
+    let signals = Signals::watch()?;
+    let tls = certificates::public(flags)?;
+    let api_tls = certificates::api(flags)?;
     if flags.redirect_port.is_some() && tls.is_none() {
         bail!("HTTPS redirection specified but certificates not provided.");
     }
     if token.as_ref().is_none_or(|token| token.is_empty()) {
         tracing::warn!("REST API is not authenticated.");
     }
+    let foreign = Arc::new(foreign);
     let counters = foreign.counters.clone();
-    let hosts = foreign.host_routing;
     let routes = Arc::new(Routes::new(Slashes::Decoded));
     if let Some(url) = &flags.default_target {
         routes.add_url("/", url).with_context(|| format!("--default-target {url}"))?;
-    }
-    let limits = [flags.timeout, flags.proxy_timeout].into_iter().flatten().filter(|millis| *millis > 0);
-    let mut settings = ProxySettings {
-        foreign: Some(Arc::new(foreign)),
-        answer_timeout: limits.min().map(Duration::from_millis),
-        ..ProxySettings::default()
-    };
-    if let Some(millis) = flags.keep_alive_timeout.filter(|millis| *millis > 0) {
-        settings.limits.header_timeout = Duration::from_millis(millis);
     }
     let mut servers = Servers { stop: CancellationToken::new(), files: Vec::new() };
 
@@ -139,16 +149,16 @@ async fn serve(
     let public_open = public.open("--port")?;
     let api_open = api_side.open("--api-port")?;
 
-    let api = Api::new(routes.clone(), token).counting(counters.clone());
-    let api: Arc<dyn App> = Arc::new(if hosts { api.with_hosts() } else { api });
-    servers.app(api_open, api);
-    let scheme = if tls.is_some() { "https" } else { "http" };
+    let api = Api::new(routes.clone(), token).counting(counters.clone()).with_https();
+    let api: Arc<dyn App> = Arc::new(if foreign.host_routing { api.with_hosts() } else { api });
+    servers.app(api_open, api_tls.clone(), api);
+    let scheme = |tls: &Option<Arc<Tls>>| if tls.is_some() { "https" } else { "http" };
     let default = flags.default_target.as_deref().unwrap_or("(no default)");
     let pages = error_pages(flags)?;
-    let app = Arc::new(ErrorApp::new(pages, counters.clone()));
-    servers.start(public_open, tls.clone(), Proxy::new(settings, routes, app));
-    tracing::info!("Proxying {scheme}://{public} to {default}");
-    tracing::info!("Proxy API at http://{api_side}/api/routes");
+    let app = Arc::new(ErrorApp::new(pages, foreign.clone()));
+    servers.start(public_open, tls.clone(), Proxy::new(settings(flags, foreign), routes, app));
+    tracing::info!("Proxying {}://{public} to {default}", scheme(&tls));
+    tracing::info!("Proxy API at {}://{api_side}/api/routes", scheme(&api_tls));
     servers.metrics(flags, counters)?;
     servers.redirect(flags, port)?;
     let _pid_file = match &flags.pid_file {
@@ -158,7 +168,7 @@ async fn serve(
         }
         None => None,
     };
-    wait_for_the_end(tls.as_deref()).await?;
+    signals.wait(&[tls, api_tls]).await;
     servers.stop.cancel();
     drop(servers.files);
     Ok(ExitCode::from(ENDED_BY_SIGNAL))
@@ -167,12 +177,15 @@ async fn serve(
 impl Servers {
     fn start(&mut self, open: Open, tls: Option<Arc<Tls>>, proxy: Arc<Proxy>) {
         self.files.extend(open.file);
+        if let Some(tls) = &tls {
+            tokio::spawn(tls.clone().watch(self.stop.clone()));
+        }
         tokio::spawn(hubd_proxy::serve(open.listener, tls, proxy, self.stop.clone(), DRAIN));
     }
 
     /// An app without a route to anybody else.
-    fn app(&mut self, open: Open, app: Arc<dyn App>) {
-        self.start(open, None, Proxy::new(ProxySettings::default(), Arc::new(Routes::default()), app));
+    fn app(&mut self, open: Open, tls: Option<Arc<Tls>>, app: Arc<dyn App>) {
+        self.start(open, tls, Proxy::new(ProxySettings::default(), Arc::new(Routes::default()), app));
     }
 
     fn metrics(&mut self, flags: &Flags, counters: Arc<Counters>) -> anyhow::Result<()> {
@@ -180,7 +193,7 @@ impl Servers {
             return Ok(());
         };
         let side = Side::new(flags.metrics_socket.as_deref(), &flags.metrics_ip, port);
-        self.app(side.open("--metrics-port")?, Arc::new(apps::Metrics(counters)));
+        self.app(side.open("--metrics-port")?, None, Arc::new(metrics::Metrics(counters)));
         tracing::info!("Serve metrics at http://{side}/metrics");
         Ok(())
     }
@@ -191,18 +204,10 @@ impl Servers {
         };
         let to = flags.redirect_to.unwrap_or(port);
         let side = Side::new(None, "", from);
-        self.app(side.open("--redirect-port")?, Arc::new(apps::ToHttps(to)));
+        self.app(side.open("--redirect-port")?, None, Arc::new(Redirect { port: to }));
         tracing::info!("Added HTTP to HTTPS redirection from {from} to {to}");
         Ok(())
     }
-}
-
-fn public_tls(flags: &Flags) -> anyhow::Result<Option<Arc<Tls>>> {
-    Ok(match (&flags.ssl_cert, &flags.ssl_key) {
-        (None, None) => None,
-        (Some(certificate), key) => Some(Tls::load(certificate, key.as_ref().unwrap_or(certificate))?),
-        (None, Some(_)) => bail!("--ssl-key is given, but no --ssl-cert"),
-    })
 }
 
 fn error_pages(flags: &Flags) -> anyhow::Result<ErrorPages> {
@@ -215,27 +220,43 @@ fn error_pages(flags: &Flags) -> anyhow::Result<ErrorPages> {
     })
 }
 
-/// Waits for SIGINT or SIGTERM; each SIGHUP before it loads the certificate again.
-async fn wait_for_the_end(tls: Option<&Tls>) -> anyhow::Result<()> {
-    let watch = |kind| signal(kind).context("cannot watch for signals");
-    let mut interrupt = watch(SignalKind::interrupt())?;
-    let mut terminate = watch(SignalKind::terminate())?;
-    let mut hangup = watch(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => {
-                tracing::warn!("Interrupted");
-                return Ok(());
-            }
-            _ = terminate.recv() => {
-                tracing::warn!("Terminated");
-                return Ok(());
-            }
-            _ = hangup.recv() => match tls.map(Tls::reload) {
-                None => tracing::info!("SIGHUP: there is no certificate to load"),
-                Some(Ok(())) => tracing::info!("SIGHUP: the certificate was loaded again"),
-                Some(Err(error)) => tracing::error!("SIGHUP: the old certificate stays in use: {error}"),
-            },
+/// The signals that mean something.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From here on they do not simply end the process.
+    fn watch() -> anyhow::Result<Self> {
+        let watch = |kind| signal(kind).context("cannot watch for signals");
+        Ok(Self {
+            interrupt: watch(SignalKind::interrupt())?,
+            terminate: watch(SignalKind::terminate())?,
+            hangup: watch(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGINT or SIGTERM; each SIGHUP before it loads the certificates again.
+    async fn wait(mut self, sides: &[Option<Arc<Tls>>]) {
+        loop {
+            let word = tokio::select! {
+                _ = self.interrupt.recv() => "Interrupted",
+                _ = self.terminate.recv() => "Terminated",
+                _ = self.hangup.recv() => {
+                    sides.iter().flatten().for_each(|tls| reload(tls));
+                    continue;
+                }
+            };
+            return tracing::warn!("{word}");
         }
+    }
+}
+
+fn reload(tls: &Tls) {
+    match tls.reload() {
+        Ok(()) => tracing::info!("SIGHUP: the certificate was loaded again"),
+        Err(error) => tracing::error!("SIGHUP: the old certificate stays in use: {error}"),
     }
 }
