@@ -5,6 +5,7 @@
 mod support;
 
 mod chp;
+mod descriptors;
 mod floods;
 mod forwarding;
 mod front_proxies;
