@@ -233,6 +233,51 @@ fn a_key_with_a_passphrase_is_recognised() {
     }
 }
 
+/// Protocol and cipher that openssl's client agrees on when it offers only what the options say.
+async fn agreed(address: SocketAddr, options: &str) -> Option<(String, String)> {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-brief", "-servername", "localhost", "-connect", &address.to_string()]);
+    command.args(options.split(' ')).stdin(std::process::Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned());
+    Some((line("Protocol version:")?, line("Ciphersuite:")?))
+}
+
+#[tokio::test]
+async fn only_strong_protocols_and_ciphers_are_agreed_on() {
+    let files = files();
+    let tls = Tls::load(&files.certificate, &files.key).unwrap();
+    let address = start_with(settings(), Some(tls)).await.address;
+    for weak in [
+        "-tls1 -cipher ALL:@SECLEVEL=0",
+        "-tls1_1 -cipher ALL:@SECLEVEL=0",
+        "-tls1_2 -cipher ECDHE-ECDSA-AES256-SHA384:@SECLEVEL=0",
+        "-tls1_2 -cipher AES128-SHA:AES256-GCM-SHA384:@SECLEVEL=0",
+        "-tls1_2 -cipher ECDHE-ECDSA-AES256-CCM8:@SECLEVEL=0",
+        "-tls1_2 -cipher ADH:AECDH:NULL:@SECLEVEL=0",
+        "-tls1_3 -ciphersuites TLS_AES_128_CCM_SHA256",
+    ] {
+        assert_eq!(agreed(address, weak).await, None, "{weak}");
+    }
+    for (strong, protocol, cipher) in [
+        ("-tls1_3", "TLSv1.3", "TLS_AES_256_GCM_SHA384"),
+        (
+            "-tls1_2 -cipher ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384",
+            "TLSv1.2",
+            "ECDHE-ECDSA-AES256-GCM-SHA384",
+        ),
+        (
+            "-tls1_3 -ciphersuites TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384",
+            "TLSv1.3",
+            "TLS_AES_256_GCM_SHA384",
+        ),
+    ] {
+        assert_eq!(agreed(address, strong).await, Some((protocol.to_owned(), cipher.to_owned())), "{strong}");
+    }
+}
+
 /// A pair for `name` in files of its own.
 fn files_for(name: &str) -> (Files, PairFiles) {
     let pair = generate_simple_self_signed(vec![name.to_owned()]).unwrap();

@@ -86,6 +86,8 @@ impl Tls {
         if settings.http2 {
             config.alpn_protocols.insert(0, HTTP2.to_vec());
         }
+        // The order here is by strength; all of them are good, and scanners want somebody to decide.
+        config.ignore_client_order = true;
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Library)?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
         Ok(Arc::new(Self { files, provider, pairs, stamps: Mutex::new(stamps), acceptor }))
