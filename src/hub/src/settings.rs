@@ -28,6 +28,8 @@ pub struct Settings {
     pub allow_named_servers: bool,
     /// `JupyterHub.named_server_limit_per_user`; 0 is no limit.
     pub named_server_limit_per_user: u32,
+    /// `JupyterHub.token_expires_in_max_seconds`; 0 is no limit.
+    pub token_expires_in_max_seconds: u32,
     /// `JupyterHub.concurrent_spawn_limit`: how many servers may be starting at once; 0 is no limit.
     pub concurrent_spawn_limit: u32,
     /// `JupyterHub.active_server_limit`: how many servers may run, start or stop; 0 is no limit.

@@ -106,6 +106,7 @@ pub(crate) fn settings() -> Settings {
         admin_access: false,
         allow_named_servers: true,
         named_server_limit_per_user: 0,
+        token_expires_in_max_seconds: 0,
         concurrent_spawn_limit: 100,
         active_server_limit: 0,
         shutdown_on_logout: false,

@@ -88,6 +88,23 @@ impl Store {
         })
     }
 
+    /// Makes a user a member of exactly these groups, given by primary key.
+    pub fn set_groups_of_user(&self, user_id: i64, groups: &[i64]) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction
+                .prepare_cached("DELETE FROM user_group_map WHERE user_id = ?1")?
+                .execute([user_id])?;
+            for group in groups {
+                transaction
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO user_group_map (user_id, group_id) VALUES (?1, ?2)",
+                    )?
+                    .execute([user_id, *group])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Adds users, given by primary key, to a group.
     pub fn add_to_group(&self, group_id: i64, users: &[i64]) -> Result<(), StoreError> {
         self.write(|transaction| {

@@ -85,6 +85,19 @@ impl Store {
         self.write(|transaction| grant_to_user(transaction, user_id, role))
     }
 
+    /// Takes roles from a user and gives others, at once.
+    pub fn change_roles(&self, user_id: i64, taken: &[&str], given: &[&str]) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            for role in taken {
+                strip_from_user(transaction, user_id, role)?;
+            }
+            for role in given {
+                grant_to_user(transaction, user_id, role)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Raw scopes of a user's own roles and of those of their groups.
     pub fn role_scopes_of_user(&self, user_id: i64) -> Result<Vec<String>, StoreError> {
         self.read(|connection| {

@@ -69,6 +69,14 @@ impl Ask {
         self.caller.as_ref().ok_or_else(|| HttpError::forbidden("Missing or invalid credentials.").into())
     }
 
+    /// The same call, by somebody whom its body names.
+    pub fn acting_as(self, caller: Caller) -> Self {
+        if let Some(slot) = self.parts.extensions.get::<AskerSlot>() {
+            slot.fill(&caller);
+        }
+        Self { caller: Some(caller), ..self }
+    }
+
     /// Whoever asks, strangers included.
     pub fn anybody(&self) -> Option<&Caller> {
         self.caller.as_ref()

@@ -136,7 +136,7 @@ fn make(ask: &Ask, caller: &Caller, name: &str, users: &[i64]) -> Result<Option<
 }
 
 /// A group with roles gives its members rights that only admins may hand out.
-fn check_rank(caller: &Caller, group: &Group) -> Result<(), HttpError> {
+pub fn check_rank(caller: &Caller, group: &Group) -> Result<(), HttpError> {
     if !group.roles.is_empty() && !caller.is_admin() {
         return Err(HttpError::forbidden("Only admins can change who is in a group with roles"));
     }

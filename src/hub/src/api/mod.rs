@@ -6,6 +6,7 @@
 mod activity;
 mod answer;
 mod ask;
+mod belonging;
 mod body;
 mod deprecated;
 mod groups;

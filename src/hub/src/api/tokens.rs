@@ -1,10 +1,12 @@
 //! API tokens of a user.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
 use http::StatusCode;
+use hubd_proto::Secret;
 use hubd_store::{ApiToken, NewToken, TokenOwner, User};
 use serde_json::{Map, Value, json};
 
@@ -14,6 +16,7 @@ use super::{body, models, python};
 use crate::auth::scopes::{Held, Owner, Target, expand, intersect, known};
 use crate::auth::{Caller, CallerKind};
 use crate::error::HttpError;
+use crate::login::LoginStep;
 
 /// Longest note, in characters, as the column.
 const NOTE_CHARACTERS_MAX: usize = 1023;
@@ -61,19 +64,13 @@ pub async fn delete(ask: Ask) -> Answer {
 
 /// `POST /users/NAME/tokens`. Nobody makes a token that may do more than they may themselves.
 pub async fn create(ask: Ask, body: Body) -> Answer {
+    let (ask, data) = identified(ask, body).await?;
     let name = ask.path("name");
     let refused =
         || HttpError::forbidden(format!("User {name} not found or no permissions to generate tokens"));
     // Strangers and others get the same answer whether the user exists or not.
-    ask.anybody().ok_or_else(|| HttpError::bare(StatusCode::FORBIDDEN))?;
     let caller = ask.need(&["tokens"], Target::User(name)).map_err(|_| refused())?;
     let user = ask.hub.store.user(name)?.ok_or_else(refused)?;
-    let data = match body::json(body).await? {
-        Value::Null => Map::new(),
-        Value::Object(data) => data,
-        Value::Array(list) if list.is_empty() => Map::new(),
-        _ => return Err(HttpError::bad_request("Body must be a JSON dict or empty").into()),
-    };
     let scopes = scopes(&ask, &data, &user, caller)?;
     let now = ask.hub.clock.now();
     let text = ask.hub.new_token();
@@ -88,7 +85,7 @@ pub async fn create(ask: Ask, body: Body) -> Answer {
         note: note(&data, &user, caller)?,
         scopes,
         created: now,
-        expires_at: expiry(&data, now)?,
+        expires_at: expiry(&data, now, ask.hub.settings.token_expires_in_max_seconds.into())?,
     };
     ask.hub.store.create_token(&new)?;
     let Some(stored) = ask.hub.store.token(&text, now)? else {
@@ -100,6 +97,41 @@ pub async fn create(ask: Ask, body: Body) -> Answer {
         model.insert("token".into(), text.into());
     }
     Ok(json_answer(StatusCode::CREATED, &model))
+}
+
+/// The body; and if nothing else says who asks, the name and password in it.
+async fn identified(ask: Ask, body: Body) -> Result<(Ask, Map<String, Value>), ApiError> {
+    let mut data = body::object(body, "Body must be a JSON dict or empty").await?;
+    let auth = data.remove("auth");
+    if ask.anybody().is_some() {
+        return Ok((ask, data));
+    }
+    let unknown = || HttpError::bare(StatusCode::FORBIDDEN);
+    let Some(Value::Object(mut auth)) = auth else { return Err(unknown().into()) };
+    let (Some(Value::String(name)), Some(Value::String(password))) =
+        (auth.remove("username"), auth.remove("password"))
+    else {
+        return Err(unknown().into());
+    };
+    let address = ask.hub.client_address(&ask.parts);
+    let began = Instant::now();
+    let step = ask.hub.login_begin(&name, Secret::new(password), address).await;
+    let done = match step {
+        LoginStep::Done(done) => Some(done),
+        // Whoever is asked for more than a password has to use a browser.
+        LoginStep::Prompt(_) | LoginStep::Refused(_) => None,
+    };
+    ask.hub.metrics.login(done.is_some(), began.elapsed());
+    let done = done.ok_or_else(unknown)?;
+    if let (Some((ticket, _)), hub) = (done.ticket, Arc::clone(&ask.hub)) {
+        // There is no browser to keep it.
+        hub.end_login("", &done.user, Some(ticket)).await;
+    }
+    // Only a login of the browser makes a user; a password here makes a token for one who exists.
+    let user = ask.hub.store.user(done.user.as_str())?.ok_or_else(unknown)?;
+    let scopes = ask.hub.scopes_of_user(&user)?;
+    let caller = Caller { kind: CallerKind::User(user), scopes, token: None, session_id: None };
+    Ok((ask.acting_as(caller), data))
 }
 
 fn owner(ask: &Ask) -> Result<User, ApiError> {
@@ -196,8 +228,12 @@ fn note(data: &Map<String, Value>, user: &User, caller: &Caller) -> Result<Strin
     Ok(note)
 }
 
-fn expiry(data: &Map<String, Value>, now: SystemTime) -> Result<Option<SystemTime>, HttpError> {
+/// When a token ends; `max` is the longest life in seconds that the operator allows, 0 any.
+fn expiry(data: &Map<String, Value>, now: SystemTime, max: i64) -> Result<Option<SystemTime>, HttpError> {
     let value = match data.get("expires_in") {
+        None | Some(Value::Null) if max > 0 => {
+            return Ok(Some(now + Duration::from_secs(max.unsigned_abs())));
+        }
         None | Some(Value::Null) => return Ok(None),
         Some(value) => value,
     };
@@ -211,8 +247,9 @@ fn expiry(data: &Map<String, Value>, now: SystemTime) -> Result<Option<SystemTim
         let text = format!("expires_in must be a positive integer or null, not {seconds}");
         return Err(HttpError::bad_request(text));
     }
-    if seconds > EXPIRES_IN_MAX {
-        let text = format!("token expires_in: {seconds} must not exceed {EXPIRES_IN_MAX}");
+    let max = if max > 0 { max.min(EXPIRES_IN_MAX) } else { EXPIRES_IN_MAX };
+    if seconds > max {
+        let text = format!("token expires_in: {seconds} must not exceed {max}");
         return Err(HttpError::bad_request(text));
     }
     Ok(Some(now + Duration::from_secs(seconds.unsigned_abs())))

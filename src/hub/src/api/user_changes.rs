@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{Answer, ApiError, empty, json_answer};
 use super::ask::Ask;
 use super::models::{Servers, Viewer};
-use super::{body, python};
+use super::{belonging, body, python};
 use crate::auth::Caller;
 use crate::auth::scopes::Target;
 use crate::error::HttpError;
@@ -19,7 +19,7 @@ use crate::servers::State;
 const KEYS: &[(&str, &str)] =
     &[("name", "str"), ("admin", "bool"), ("groups", "list"), ("roles", "list"), ("auth_state", "dict")];
 
-/// `PATCH /users/NAME`: name and admin flag. Roles and groups have their own ways.
+/// `PATCH /users/NAME`: name, admin flag, groups and roles. All of it is checked before any of it is done.
 pub async fn modify(ask: Ask, body: Body) -> Answer {
     let caller = ask.need(&["admin:users"], Target::User(ask.path("name")))?;
     let user = ask.user()?;
@@ -29,11 +29,11 @@ pub async fn modify(ask: Ask, body: Body) -> Answer {
     if data.get("admin").and_then(Value::as_bool) == Some(true) && !user.admin && !caller.is_admin() {
         return Err(HttpError::forbidden("Only admins can grant admin permissions").into());
     }
-    for key in ["groups", "roles", "auth_state"] {
-        if data.get(key).is_some_and(|value| !value.is_null()) {
-            return Err(HttpError::bad_request(format!("user.{key} cannot be changed here")).into());
-        }
+    if data.get("auth_state").is_some_and(|value| !value.is_null()) {
+        return Err(HttpError::bad_request("user.auth_state cannot be changed here").into());
     }
+    let groups = belonging::groups(&ask, caller, &user, &data)?;
+    let roles = belonging::roles(&ask, caller, &user, &data)?;
     let mut name = user.name.clone();
     if let Some(new) = data.get("name").and_then(Value::as_str) {
         name = new.to_lowercase();
@@ -43,6 +43,12 @@ pub async fn modify(ask: Ask, body: Body) -> Answer {
     }
     if let Some(admin) = data.get("admin").and_then(Value::as_bool) {
         ask.hub.store.set_admin(user.id, admin)?;
+    }
+    if let Some(groups) = groups {
+        ask.hub.store.set_groups_of_user(user.id, &groups)?;
+    }
+    if let Some(change) = roles {
+        ask.hub.store.change_roles(user.id, &change.taken(), &change.given())?;
     }
     let user = ask.hub.store.user(&name)?.ok_or_else(|| HttpError::bare(StatusCode::NOT_FOUND))?;
     let viewer = Viewer { hub: &ask.hub, scopes: &caller.scopes };

@@ -116,8 +116,18 @@ fn wanted(visit: &Visit, browser: &Browser, form: &Form) -> Result<Wanted, HttpE
     Ok(Wanted {
         note: note.chars().take(NOTE_CHARS_MAX).collect(),
         scopes: if inherits { vec!["inherit".to_owned()] } else { asked },
-        expires_at: expires_in.and_then(|time| visit.hub.clock.now().checked_add(time)),
+        expires_at: within(expires_in, visit.hub.settings.token_expires_in_max_seconds)
+            .and_then(|time| visit.hub.clock.now().checked_add(time)),
     })
+}
+
+/// The life that was asked for, or the longest that the operator allows; 0 is any.
+fn within(asked: Option<Duration>, max_seconds: u32) -> Option<Duration> {
+    let max = (max_seconds > 0).then(|| Duration::from_secs(max_seconds.into()));
+    match (asked, max) {
+        (Some(asked), Some(max)) => Some(asked.min(max)),
+        (asked, max) => asked.or(max),
+    }
 }
 
 /// Stores a new token and returns it.

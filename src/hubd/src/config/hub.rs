@@ -45,6 +45,7 @@ pub fn settings(values: &Values, public: &BindUrl, inner: &BindUrl, problems: &m
         admin_access: values.yes(HUB, "admin_access"),
         allow_named_servers: values.yes(HUB, "allow_named_servers"),
         named_server_limit_per_user: count("named_server_limit_per_user"),
+        token_expires_in_max_seconds: count("token_expires_in_max_seconds"),
         concurrent_spawn_limit: count("concurrent_spawn_limit"),
         active_server_limit: count("active_server_limit"),
         shutdown_on_logout: values.yes(HUB, "shutdown_on_logout"),

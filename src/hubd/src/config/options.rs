@@ -77,6 +77,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("JupyterHub", "admin_access", Kind::Bool, "false", "Let admins into everybody's server. Deprecated in JupyterHub."),
     opt("JupyterHub", "allow_named_servers", Kind::Bool, "false", "Let people have more than one server."),
     opt("JupyterHub", "named_server_limit_per_user", Kind::Integer(0, 10_000), "0", "How many named servers each person may have; 0 is no limit."),
+    opt("JupyterHub", "token_expires_in_max_seconds", Kind::Integer(0, 100 * 366 * DAY_SECONDS), "0", "The longest life of a token that somebody makes, in seconds, and its life if nothing is said; 0 is no limit."),
     opt("JupyterHub", "concurrent_spawn_limit", Kind::Integer(0, 1_000_000), "100", "How many servers may be starting at once; more are told to try again in a moment. 0 is no limit."),
     opt("JupyterHub", "active_server_limit", Kind::Integer(0, 1_000_000), "0", "How many servers there may be at once, all people together; 0 is no limit."),
     opt("JupyterHub", "shutdown_on_logout", Kind::Bool, "false", "Stop a person's servers when they log out."),
