@@ -15,6 +15,7 @@ mod metrics;
 mod models;
 mod oauth_authorize;
 mod oauth_token;
+mod openapi;
 mod page;
 mod progress;
 mod proxy;
@@ -47,6 +48,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/info", get(info::info))
         .route("/health", get(info::health))
         .route("/metrics", get(metrics::read))
+        .route("/openapi.json", get(openapi::read))
         .route("/user", get(users::identify))
         .route("/users", get(users::list).post(users::create_many))
         .route(

@@ -4,6 +4,7 @@ mod access;
 mod changes;
 mod metrics;
 mod oauth;
+mod openapi;
 mod proxy;
 mod records;
 mod running;
