@@ -45,6 +45,7 @@ const PAGES: &[(&str, &str)] = &[
     ("/spawn", "pages.SpawnHandler"),
     ("/spawn-pending", "pages.SpawnPendingHandler"),
     ("/token", "pages.TokenPageHandler"),
+    ("/accept-share", "pages.AcceptShareHandler"),
     ("/admin", "pages.AdminHandler"),
     ("/error", "pages.ProxyErrorHandler"),
     ("/health", "pages.HealthCheckHandler"),

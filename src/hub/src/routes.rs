@@ -21,7 +21,8 @@ use crate::handler_names::handler_name;
 use crate::pages::access_log::{Asker, Line};
 use crate::pages::headers::{Nonce, add_common};
 use crate::pages::{
-    PageError, admin, assets, errors, home, login, logout, outside, pending, spawn, stop, token, user_url,
+    PageError, accept_share, admin, assets, errors, home, login, logout, outside, pending, spawn, stop,
+    token, user_url,
 };
 
 /// The hub as a service: pages, API, static files, and the redirect of everything outside the hub prefix.
@@ -46,6 +47,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route(&at("token"), page(token::get).post(token::create))
         .route(&at("token/revoke"), post(token::revoke))
         .route(&at("admin"), page(admin::get))
+        .route(&at("accept-share"), page(accept_share::get).post(accept_share::post))
         .route(&at("user-redirect/"), page(outside::user_redirect))
         .route(&at("user-redirect/{*path}"), page(outside::user_redirect))
         .route(&at("error/{code}"), page(errors::proxy_error))

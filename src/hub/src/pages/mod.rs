@@ -4,6 +4,7 @@
 //! statuses, redirects and the marks that scripts look for in the pages are JupyterHub's. The lines that
 //! join URLs and handlers are in [`crate::routes`].
 
+pub mod accept_share;
 pub mod access_log;
 pub mod admin;
 pub mod assets;

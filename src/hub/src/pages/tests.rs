@@ -4,5 +4,6 @@ mod admin;
 mod browser;
 mod login;
 mod servers;
+mod shares;
 mod token;
 mod urls;
