@@ -57,6 +57,11 @@ impl Inbound {
         let patience = watch.patience();
         Self { body, watch, seen, patience }
     }
+
+    /// The connection it comes on.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
 }
 
 impl Body for Inbound {

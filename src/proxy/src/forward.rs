@@ -27,7 +27,7 @@ use crate::{BackendFailure, BoxBody, answer, backend, h2, upgrade};
 pub(crate) struct Routed {
     /// Cleaned, but with the hub's cookies: as the app sees it, should the server fail.
     pub(crate) head: Parts,
-    pub(crate) origin: Origin,
+    pub(crate) origin: Arc<Origin>,
     pub(crate) route: Arc<Route>,
     pub(crate) peer: Peer,
     /// It asks for another protocol.
@@ -67,7 +67,9 @@ impl Service {
             Ok(path) => path,
             Err(error) => return refused(error.into()),
         };
-        let origin = Origin::new(peer, host, &head.headers, &self.proxy.settings);
+        let find_out = |host| Origin::new(peer, host, &head.headers, &self.proxy.settings);
+        let origin =
+            if peer.trusted { Arc::new(find_out(host)) } else { body.watch().origin(host, find_out) };
         let foreign = self.proxy.settings.foreign.as_deref();
         head::clean(&mut head, peer.trusted || foreign.is_some());
         head.extensions.insert(origin.client.clone());

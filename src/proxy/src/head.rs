@@ -32,12 +32,11 @@ impl Peer {
 }
 
 /// The other end of one request, and what a user server is told of it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) client: Client,
-    /// The addresses on the way, nearest last.
-    chain: String,
-    port: String,
+    /// `Forwarded` and its older kin.
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Origin {
@@ -67,25 +66,24 @@ impl Origin {
             Some(before) => format!("{before}, {near}"),
             None => near.to_string(),
         };
-        Self { client: Client { address, https, host }, chain, port }
+        let client = Client { address, https, host };
+        Self { headers: telling(&client, &chain, &port), client }
     }
+}
 
-    fn append_to(&self, headers: &mut HeaderMap) {
-        let scheme = if self.client.https { "https" } else { "http" };
-        let addresses = self.chain.split(',').map(|entry| address(entry.trim()));
-        let forwarded = forwarded::written(addresses, &self.client.host, scheme);
-        for (name, value) in [
-            (header::FORWARDED, forwarded.as_str()),
-            (FORWARDED_FOR, self.chain.as_str()),
-            (FORWARDED_PROTO, scheme),
-            (FORWARDED_HOST, self.client.host.as_str()),
-            (FORWARDED_PORT, self.port.as_str()),
-        ] {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(name, value);
-            }
-        }
-    }
+/// The headers that tell a server of the browser. `chain` are the addresses on the way, nearest last.
+fn telling(client: &Client, chain: &str, port: &str) -> Vec<(HeaderName, HeaderValue)> {
+    let scheme = if client.https { "https" } else { "http" };
+    let addresses = chain.split(',').map(|entry| address(entry.trim()));
+    let forwarded = forwarded::written(addresses, &client.host, scheme);
+    let headers = [
+        (header::FORWARDED, forwarded.as_str()),
+        (FORWARDED_FOR, chain),
+        (FORWARDED_PROTO, scheme),
+        (FORWARDED_HOST, client.host.as_str()),
+        (FORWARDED_PORT, port),
+    ];
+    headers.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::from_str(value).ok()?))).collect()
 }
 
 /// Removes what must not go further than this connection, and what only a trusted proxy may say.
@@ -160,7 +158,9 @@ pub(crate) fn for_server(head: &Parts, origin: &Origin, settings: &ProxySettings
         }
     }
     if settings.foreign.is_none() {
-        origin.append_to(&mut headers);
+        for (name, value) in &origin.headers {
+            headers.insert(name.clone(), value.clone());
+        }
     }
     headers
 }
@@ -347,8 +347,9 @@ mod tests {
         let origin_of = origin(&[forwarded, ("x-forwarded-proto", "http")]);
         assert_eq!(origin_of.client.address.to_string(), "192.0.2.7");
         assert!(origin_of.client.https);
-        assert_eq!((origin_of.client.host.as_str(), origin_of.port.as_str()), ("hub.example", "443"));
-        assert_eq!(origin_of.chain, "6.6.6.6, 192.0.2.7, 10.0.0.1");
+        assert_eq!(origin_of.client.host, "hub.example");
+        assert_eq!(origin_of.headers[1].1, "6.6.6.6, 192.0.2.7, 10.0.0.1");
+        assert_eq!(origin_of.headers[4], (FORWARDED_PORT, HeaderValue::from_static("443")));
         let older = origin(&[forwarded, ("x-forwarded-for", "192.0.2.8")]);
         assert_eq!(older.client.address.to_string(), "192.0.2.8");
         assert!(!older.client.https && older.client.host == "h");

@@ -3,12 +3,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::head::Origin;
 use crate::limits::Pass;
 use crate::patience::Patience;
 
@@ -28,6 +29,8 @@ pub(crate) struct Watch {
     /// Bytes that came after the head.
     beyond: AtomicU64,
     minimum_rate: u64,
+    /// Who asks, by the host asked for; it is the same from request to request.
+    origin: Mutex<Option<(String, Arc<Origin>)>>,
     /// The connection's place, as long as anything is left of it.
     _pass: Option<Pass>,
 }
@@ -39,12 +42,25 @@ pub(crate) struct Seen(u8);
 impl Watch {
     pub(crate) fn new(minimum_rate: u64, pass: Option<Pass>) -> Arc<Self> {
         let (seen, beyond) = (AtomicU8::new(0), AtomicU64::new(0));
-        Arc::new(Self { reading_head: AtomicBool::new(true), seen, beyond, minimum_rate, _pass: pass })
+        let reading_head = AtomicBool::new(true);
+        Arc::new(Self { reading_head, seen, beyond, minimum_rate, origin: Mutex::default(), _pass: pass })
     }
 
     /// From now on, heads are not read here.
     pub(crate) fn leave_heads(&self) {
         self.reading_head.store(false, Ordering::Release);
+    }
+
+    /// Who asks for `host`, as found out before on this connection or now. Only for peers whose headers say nothing
+    /// of it.
+    pub(crate) fn origin(&self, host: String, find_out: impl FnOnce(String) -> Origin) -> Arc<Origin> {
+        let mut known = self.origin.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, origin)) = known.as_ref().filter(|(known, _)| *known == host) {
+            return origin.clone();
+        }
+        let origin = Arc::new(find_out(host.clone()));
+        *known = Some((host, origin.clone()));
+        origin
     }
 
     /// How long the other end is waited for.
