@@ -1,6 +1,7 @@
 //! The hub's API, cookies and OAuth over HTTP: helper and daemon are run by one ordinary user, as in a trial.
 #![expect(clippy::panic, reason = "a test's helpers may fail the test")]
 
+mod routes;
 mod trial;
 
 use hubd_tests::Web;

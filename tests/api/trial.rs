@@ -16,6 +16,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 pub struct Trial {
     directory: tempfile::TempDir,
     port: u16,
+    inner_port: u16,
     // Dropped in this order: the daemon, the helper, then the account with what still runs.
     hubd: Option<Process>,
     helper: Option<Process>,
@@ -33,7 +34,8 @@ impl Trial {
             Person::new(&format!("hubt-api-{number}"), PersonKind::Ordinary)
         });
         let directory = tempfile::Builder::new().prefix("hubt-api").tempdir().expect("a directory");
-        let mut trial = Self { directory, port: free_port(), hubd: None, helper: None, person };
+        let mut trial =
+            Self { directory, port: free_port(), inner_port: free_port(), hubd: None, helper: None, person };
         trial.write_files(tables);
         let socket = trial.path("run/helper.sock");
         let helper =
@@ -52,6 +54,11 @@ impl Trial {
     /// A browser without cookies.
     pub fn web(&self) -> Web {
         Web::plain(SocketAddr::from(([127, 0, 0, 1], self.port)))
+    }
+
+    /// A program of this machine, at the port where user servers reach the hub.
+    pub fn inside(&self) -> Web {
+        Web::plain(SocketAddr::from(([127, 0, 0, 1], self.inner_port)))
     }
 
     /// What both programs said.
@@ -79,7 +86,7 @@ impl Trial {
                 "[JupyterHub]\nbind_url = \"http://127.0.0.1:{}/\"\nhub_port = {}\nhelper_socket = \"{}\"\n\
                  authenticator_class = \"dummy\"\nspawner_class = \"simple\"\n{tables}",
                 self.port,
-                free_port(),
+                self.inner_port,
                 self.path("run/helper.sock").display()
             ),
         );
