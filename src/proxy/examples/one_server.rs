@@ -1,5 +1,6 @@
-//! The proxy with one route and nothing else, for measurements: `one_server PORT TARGET WORKERS`, where the
-//! target is `127.0.0.1:PORT` or the path of a Unix socket. Used by `tests/bench/proxy.sh`.
+//! The proxy with one route and nothing else, for measurements: `one_server PORT TARGET WORKERS [PEM]`, where the
+//! target is `127.0.0.1:PORT` or the path of a Unix socket, and with a certificate and key it speaks TLS.
+//! Used by `tests/bench/proxy.sh`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hubd_proxy::{
     App, BackendFailure, BoxBody, BoxError, BoxFuture, Endpoint, Listener, Proxy, ProxySettings, Routes,
-    Target,
+    Target, Tls,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,8 +40,10 @@ fn empty(status: StatusCode) -> Response<BoxBody> {
 
 fn main() -> Result<(), BoxError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [port, target, workers] = &arguments[..] else {
-        return Err("usage: one_server PORT TARGET WORKERS".into());
+    let (port, target, workers, tls) = match &arguments[..] {
+        [port, target, workers] => (port, target, workers, None),
+        [port, target, workers, pem] => (port, target, workers, Some(Tls::load(pem.as_ref(), pem.as_ref())?)),
+        _ => return Err("usage: one_server PORT TARGET WORKERS [PEM]".into()),
     };
     let endpoint = match target.parse() {
         Ok(address) => Endpoint::Tcp(address),
@@ -59,7 +62,7 @@ fn main() -> Result<(), BoxError> {
         routes.add("/", Target { endpoint, uid: None });
         let proxy = Proxy::new(ProxySettings::default(), routes, Arc::new(Nothing));
         let stop = CancellationToken::new();
-        hubd_proxy::serve(Listener::Tcp(listener), None, proxy, stop, Duration::ZERO).await;
+        hubd_proxy::serve(Listener::Tcp(listener), tls, proxy, stop, Duration::ZERO).await;
         Ok(())
     })
 }

@@ -243,3 +243,73 @@ impl Body for Paced {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::Full;
+
+    async fn next(body: &mut Paced) {
+        let frame = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
+        drop(frame);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_takes_is_noticed_and_one_that_is_not_there_yet_is_not() {
+        let streams = Streams::new();
+        let nothing_yet = futures_util::stream::pending::<Result<Frame<Bytes>, BoxError>>();
+        let nothing_yet = http_body_util::StreamBody::new(nothing_yet).boxed_unsync();
+        let mut slow_server = Paced { body: nothing_yet, guard: streams.begin() };
+        next(&mut slow_server).await;
+        tokio::time::advance(STALL_TIME * 2).await;
+        assert!(!streams.stalled());
+        let body = Full::new(Bytes::from("x")).map_err(|never| match never {}).boxed_unsync();
+        let mut slow_reader = Paced { body, guard: streams.begin() };
+        next(&mut slow_reader).await;
+        tokio::time::advance(STALL_TIME).await;
+        assert!(!streams.stalled());
+        tokio::time::advance(LOOK_EVERY).await;
+        assert!(streams.stalled());
+        drop(slow_reader);
+        assert!(!streams.stalled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_waits_from_its_first_moment_of_waiting() {
+        let streams = Streams::new();
+        let stream = streams.begin();
+        for _ in 0..3 {
+            stream.note_waiting(true);
+            tokio::time::advance(STALL_TIME / 2).await;
+        }
+        assert!(streams.stalled());
+        stream.note_waiting(false);
+        assert!(!streams.stalled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_from_the_end_of_its_last_stream() {
+        let streams = Streams::new();
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert!(!streams.any_yet() && streams.idle_for().as_secs() == 7);
+        let (first, second) = (streams.begin(), streams.begin());
+        tokio::time::advance(Duration::from_secs(7)).await;
+        drop(first);
+        assert!(streams.any_yet() && streams.idle_for().is_zero());
+        drop(second);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(streams.idle_for().as_secs(), 3);
+    }
+
+    #[test]
+    fn a_head_becomes_one_of_http1_with_one_host_and_one_cookie_header() {
+        let request = http::Request::get("https://hub:80/a").version(Version::HTTP_2);
+        let request = request.header("cookie", "a=1").header("cookie", "b=2; c=3");
+        let mut head = request.body(()).unwrap().into_parts().0;
+        as_http1(&mut head);
+        assert_eq!(head.version, Version::HTTP_11);
+        assert_eq!(head.headers["host"], "hub:80");
+        let cookies: Vec<_> = head.headers.get_all("cookie").iter().collect();
+        assert_eq!(cookies, ["a=1; b=2; c=3"]);
+    }
+}
