@@ -101,6 +101,28 @@ impl<'de> Visitor<'de> for Members {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn anything_is_read_or_refused(text in any::<Vec<u8>>()) {
+            let _ = RouteData::parse(&text);
+        }
+
+        #[test]
+        fn what_was_read_is_given_back_and_read_again(
+            name in any::<String>(), value in any::<String>(), number in any::<f64>().prop_filter("JSON has it", |n| n.is_finite()),
+        ) {
+            let text = format!("{{{}:{},\"n\":[{number},{{}}]}}", json_text(&name), json_text(&value));
+            let data = RouteData::parse(text.as_bytes()).unwrap();
+            let again = RouteData::parse(data.to_json().as_bytes()).unwrap();
+            prop_assert_eq!(&again, &data);
+            if name != "n" {
+                prop_assert_eq!(data.text(&name), Some(value));
+                prop_assert_eq!(data.to_json(), text);
+            }
+        }
+    }
 
     fn json(text: &str) -> Option<String> {
         RouteData::parse(text.as_bytes()).ok().map(|data| data.to_json())

@@ -124,6 +124,22 @@ fn unix(authority: &str) -> Result<Endpoint, DestinationError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn anything_is_a_destination_or_refused(
+            scheme in "(http|https|http\\+unix|unix\\+http|x)", rest in any::<String>(),
+        ) {
+            if let Ok(it) = Destination::parse(&format!("{scheme}://{rest}")) {
+                prop_assert!(it.path.starts_with('/'));
+                let uri: Result<http::Uri, _> = format!("{}?{}", it.path, it.query).parse();
+                prop_assert!(uri.is_ok());
+                prop_assert!(http::HeaderValue::from_str(&it.authority).is_ok());
+                prop_assert!(Destination::parse(&url(&it.target)).is_ok_and(|same| same.target == it.target));
+            }
+        }
+    }
 
     fn parsed(url: &str) -> (Endpoint, String, String, String) {
         let it = Destination::parse(url).unwrap();
