@@ -1,4 +1,5 @@
 //! The REST API over the proxy's routes, at the inner port.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
