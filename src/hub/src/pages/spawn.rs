@@ -20,8 +20,6 @@ use crate::servers::{StartRequest, State};
 /// How long the answer waits for a start that fails at once, so that the failure is the answer. A start that
 /// goes on is shown by the progress page, which should come soon; JupyterHub waits one second.
 const QUICK_FAILURE_WAIT: Duration = Duration::from_millis(600);
-/// Longest server name that can be created, as in JupyterHub.
-const SERVER_NAME_CHARS_MAX: usize = 30;
 /// The scope that starting needs.
 const SCOPE: &str = "servers";
 
@@ -140,7 +138,7 @@ fn check_server_name(visit: &Visit, target: &Target) -> Result<(), PageError> {
     if target.server.is_default() {
         return Ok(());
     }
-    if !is_slug(name) && visit.hub.store.spawner(target.owner.as_str(), name)?.is_none() {
+    if !crate::servers::is_slug(name) && visit.hub.store.spawner(target.owner.as_str(), name)?.is_none() {
         return Err(bad_server_name(name));
     }
     if !visit.hub.settings.allow_named_servers {
@@ -165,15 +163,6 @@ fn bad_server_name(name: &str) -> PageError {
     PageError::new(StatusCode::BAD_REQUEST, format!("Invalid server_name: '{name}'"))
 }
 
-/// Whether a name is its own slug: a letter, then letters, digits and single dashes.
-fn is_slug(name: &str) -> bool {
-    name.len() <= SERVER_NAME_CHARS_MAX
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && !name.ends_with('-')
-        && !name.contains("--")
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-}
-
 /// The query's `opt-…` parameters as `user_options`: each is a list of texts.
 fn user_options(query: &[(String, String)]) -> Result<Option<Value>, PageError> {
     let mut options = serde_json::Map::new();
@@ -196,16 +185,6 @@ fn user_options(query: &[(String, String)]) -> Result<Option<Value>, PageError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn server_names_are_slugs() {
-        for good in ["test", "a", "my-srv", "a-b-c-d", &"x".repeat(30)] {
-            assert!(is_slug(good), "{good}");
-        }
-        for bad in ["", "Test", "1abc", "my--srv", "-a", "a-", "a_b", "über", "a.b", "12", &"x".repeat(31)] {
-            assert!(!is_slug(bad), "{bad}");
-        }
-    }
 
     #[test]
     fn options_come_from_the_query() {

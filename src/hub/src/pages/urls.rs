@@ -4,19 +4,13 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// What a user or server name keeps in a path; JupyterHub's `quote(name, safe="~@")`.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b'@');
+pub use crate::servers::url_escape as segment;
 
 /// What a value keeps in a query string; Python's `quote(value, safe="")`.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~');
 
 /// Most parameters that are read from a query or form; JupyterLab's own links carry fewer than ten.
 const PAIRS_MAX: usize = 256;
-
-/// A name as a segment of a path.
-pub fn segment(name: &str) -> String {
-    utf8_percent_encode(name, SEGMENT).to_string()
-}
 
 /// A text as a value in a query string.
 pub fn value(text: &str) -> String {

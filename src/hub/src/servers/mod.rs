@@ -32,7 +32,7 @@ use crate::Hub;
 use crate::error::HttpError;
 
 pub use failure::Failure;
-pub use names::url_escape;
+pub use names::{is_slug, url_escape};
 pub use registry::Servers;
 
 use names::Which;

@@ -20,6 +20,18 @@ pub fn url_escape(name: &str) -> String {
     utf8_percent_encode(name, PATH_SEGMENT).to_string()
 }
 
+/// Longest name of a named server, in characters: JupyterHub's limit, chosen for host names and labels.
+const NAME_CHARACTERS_MAX: usize = 30;
+
+/// Whether a server's name is its own slug: a letter, then letters, digits and single dashes.
+pub fn is_slug(name: &str) -> bool {
+    name.len() <= NAME_CHARACTERS_MAX
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && !name.contains("--")
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
 /// One server of one user.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Which {
@@ -72,6 +84,16 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn server_names_are_slugs() {
+        for good in ["test", "a", "my-srv", "a-b-c-d", &"x".repeat(30)] {
+            assert!(is_slug(good), "{good}");
+        }
+        for bad in ["", "Test", "1abc", "my--srv", "-a", "a-", "a_b", "über", "a.b", "12", &"x".repeat(31)] {
+            assert!(!is_slug(bad), "{bad}");
+        }
+    }
 
     fn which(user: &str, server: &str) -> Which {
         Which { user: user.parse().expect("a user"), server: server.parse().expect("a server") }
