@@ -35,23 +35,28 @@ pub fn try_run(program: &str, arguments: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// A port of 127.0.0.1 that nobody listens on at the moment.
+/// Ports for tests: below those that Linux gives to outgoing connections (32768 on), so that none of them
+/// is taken between being chosen and being listened on.
+const PORTS: &str = "20000-29999";
+
+/// A port of 127.0.0.1 that nobody listens on, and that this process has not been given before.
 ///
 /// The variable `HUBD_TEST_PORTS`, for instance `9600-9699`, keeps to a range.
 ///
 /// # Panics
 /// When there is none.
 pub fn free_port() -> u16 {
-    use std::sync::atomic::{AtomicU16, Ordering};
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let Some(range) = std::env::var("HUBD_TEST_PORTS").ok() else {
-        return TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    };
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let range = std::env::var("HUBD_TEST_PORTS").unwrap_or_else(|_| PORTS.to_owned());
     let (first, last) = range.split_once('-').expect("HUBD_TEST_PORTS is FIRST-LAST");
-    let (first, last): (u16, u16) = (first.parse().unwrap(), last.parse().unwrap());
+    let (first, last): (u32, u32) = (first.parse().unwrap(), last.parse().unwrap());
     let count = last - first + 1;
+    // Processes that run at once begin at different places.
+    let begin = std::process::id() % 1000 * 97;
     (0..count)
-        .map(|_| first + NEXT.fetch_add(1, Ordering::Relaxed) % count)
+        .map(|_| first + (begin + GIVEN.fetch_add(1, Ordering::Relaxed)) % count)
+        .map(|port| u16::try_from(port).expect("ports have 16 bits"))
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .unwrap_or_else(|| panic!("no port of {range} is free"))
 }
