@@ -5,12 +5,33 @@ use std::net::{SocketAddr, TcpListener};
 
 use anyhow::{Context, bail};
 
+use crate::sockets::{self, Sockets};
+
+/// Listens where one of `addresses` is listened on already for us; else opens the first that this machine has, and
+/// keeps it open over a restart. `option` is what sets the port, for the error.
+pub fn take_or_bind(
+    sockets: &mut Sockets,
+    addresses: &[SocketAddr],
+    option: &str,
+) -> anyhow::Result<tokio::net::TcpListener> {
+    let listener = match sockets.take(addresses) {
+        Some(listener) => listener,
+        None => open(addresses, option)?,
+    };
+    sockets::keep(&listener, option);
+    into_tokio(listener)
+}
+
 /// Opens the first of `addresses` that this machine has. `option` is what sets the port, for the error.
 pub fn bind(addresses: &[SocketAddr], option: &str) -> anyhow::Result<tokio::net::TcpListener> {
+    into_tokio(open(addresses, option)?)
+}
+
+fn open(addresses: &[SocketAddr], option: &str) -> anyhow::Result<TcpListener> {
     let mut last = None;
     for address in addresses {
         match TcpListener::bind(address) {
-            Ok(listener) => return into_tokio(listener),
+            Ok(listener) => return Ok(listener),
             // A machine without IPv6: the next address is IPv4's.
             Err(error)
                 if address.is_ipv6()
@@ -40,7 +61,7 @@ fn failure(address: &SocketAddr, error: &std::io::Error, option: &str) -> String
             )
         }
         ErrorKind::PermissionDenied if address.port() < 1024 => format!(
-            "ports below 1024 need a privilege that hubd does not have: choose a higher one with {option}, and let a front proxy or a redirect of the firewall take port {}",
+            "ports below 1024 need a privilege that hubd does not have: let systemd open port {} (hubd.socket, see hubd(8)), or choose a higher one with {option}",
             address.port()
         ),
         ErrorKind::AddrNotAvailable => {

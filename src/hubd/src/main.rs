@@ -13,6 +13,8 @@ mod privileges;
 mod proxy_command;
 mod run;
 mod secrets;
+mod service_manager;
+mod sockets;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         cookie_secret: secret(secrets::COOKIE_SECRET_VARIABLE),
         proxy_token: secret(secrets::PROXY_TOKEN_VARIABLE),
         journal_stream: std::env::var("JOURNAL_STREAM").ok(),
+        socket_names: std::env::var("LISTEN_FDNAMES").ok(),
     };
     match act(&command_line, &environment) {
         Ok(code) => code,

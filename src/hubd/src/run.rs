@@ -18,7 +18,6 @@ use hubd_proxy::{
     TlsSettings,
 };
 use hubd_store::Store;
-use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -27,7 +26,8 @@ use crate::app::{HubApp, InnerApp};
 use crate::cli::CommandLine;
 use crate::config::plan::{self, Plan, TlsPlan};
 use crate::config::problem::{Problem, Problems};
-use crate::{certificate, config, listen, logging, privileges};
+use crate::sockets::Sockets;
+use crate::{certificate, config, listen, logging, privileges, service_manager};
 
 /// How long requests in progress may take after the signal to end. WebSockets always use all of it.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -47,6 +47,8 @@ pub struct Environment {
     pub proxy_token: Option<Zeroizing<String>>,
     /// `JOURNAL_STREAM`.
     pub journal_stream: Option<String>,
+    /// `LISTEN_FDNAMES`.
+    pub socket_names: Option<String>,
 }
 
 /// Reads and checks the configuration.
@@ -73,9 +75,10 @@ pub fn run(command_line: &CommandLine, environment: &Environment) -> anyhow::Res
         hubd_hub::hub::JUPYTERHUB_VERSION
     );
     warn_about(&values.warnings, command_line, &plan);
+    let sockets = Sockets::of_service_manager(environment.socket_names.as_deref());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    Ok(match runtime.block_on(serve(plan, began)) {
+    Ok(match runtime.block_on(serve(plan, sockets, began)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -110,10 +113,11 @@ fn warn_about(warnings: &[Problem], command_line: &CommandLine, plan: &Plan) {
 }
 
 /// Opens everything, answers requests, and closes everything.
-async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
-    let public = listen::bind(&plan.public, "--port")?;
-    let inner = listen::bind(&plan.inner, "--JupyterHub.hub_port")?;
-    let redirect = bind_redirect(&plan)?;
+async fn serve(plan: Plan, mut sockets: Sockets, began: Instant) -> anyhow::Result<()> {
+    let public = listen::take_or_bind(&mut sockets, &plan.public, "--port")?;
+    let inner = listen::take_or_bind(&mut sockets, &plan.inner, "--JupyterHub.hub_port")?;
+    let redirect = bind_redirect(&plan, &mut sockets)?;
+    sockets.close_unused();
     let tls = tls(&plan)?;
     let proxy_token = plan.proxy_token.load()?;
     let hub = hub(plan.settings, &plan.cookie_secret, &plan.database, plan.helper_socket)?;
@@ -153,13 +157,11 @@ async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
     tracing::info!("JupyterHub is now running at {}", plan.public_url);
     hub.metrics.hub_started(began.elapsed());
     tracing::debug!("It took {:.3} seconds for the Hub to start", began.elapsed().as_secs_f64());
-    notify(&[
-        NotifyState::Ready,
-        NotifyState::Status(&format!("{}, {running} servers running", plan.public_url)),
-    ]);
+    service_manager::ready(&format!("{}, {running} servers running", plan.public_url));
+    tokio::spawn(service_manager::keep_watchdog_quiet());
 
     wait_for_the_end(tls.as_deref(), &hub).await?;
-    notify(&[NotifyState::Stopping]);
+    service_manager::stopping();
     let end = async {
         stop_public.cancel();
         public.await.ok();
@@ -181,9 +183,12 @@ async fn serve(plan: Plan, began: Instant) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn bind_redirect(plan: &Plan) -> anyhow::Result<Option<(tokio::net::TcpListener, u16)>> {
+fn bind_redirect(
+    plan: &Plan,
+    sockets: &mut Sockets,
+) -> anyhow::Result<Option<(tokio::net::TcpListener, u16)>> {
     let Some((addresses, to)) = &plan.redirect else { return Ok(None) };
-    Ok(Some((listen::bind(addresses, "--JupyterHub.redirect_port")?, *to)))
+    Ok(Some((listen::take_or_bind(sockets, addresses, "--JupyterHub.redirect_port")?, *to)))
 }
 
 /// Sends browsers from plain HTTP to https, until `stop`.
@@ -284,22 +289,13 @@ async fn wait_for_the_end(tls: Option<&Tls>, hub: &Hub) -> anyhow::Result<()> {
 }
 
 fn reload(tls: Option<&Tls>) {
-    if let Ok(now) = NotifyState::monotonic_usec_now() {
-        notify(&[NotifyState::Reloading, now]);
-    }
+    service_manager::reloading();
     match tls.map(Tls::reload) {
         None => tracing::info!("Received SIGHUP; there is no certificate to load"),
         Some(Ok(())) => tracing::info!("Received SIGHUP; the certificate was loaded again"),
         Some(Err(error)) => tracing::error!("Received SIGHUP; the old certificate stays in use: {error}"),
     }
-    notify(&[NotifyState::Ready]);
-}
-
-/// Tells systemd, if it started us. Nothing depends on its hearing it.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!("cannot notify systemd: {error}");
-    }
+    service_manager::reloaded();
 }
 
 /// A file with the process id, removed at the end.
