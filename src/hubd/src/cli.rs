@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Argument, options};
+use crate::config::options::OPTIONS;
+use crate::config::value::Kind;
+use crate::config::{self, Argument};
 
 /// hubd's version and that of the protocols it speaks.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (speaks JupyterHub 6.1.1)");
@@ -27,46 +29,6 @@ pub struct CommandLine {
     /// Configuration file; conf.d/*.toml beside it is read too [default: /etc/jupyterhub/hubd.toml]
     #[arg(short = 'f', long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-
-    /// Public address [JupyterHub.ip]
-    #[arg(long, value_name = "ADDRESS", global = true)]
-    ip: Option<String>,
-
-    /// Public port [JupyterHub.port]
-    #[arg(long, global = true)]
-    port: Option<String>,
-
-    /// Public address as http://ADDRESS:PORT/PREFIX [JupyterHub.bind_url]
-    #[arg(long, global = true)]
-    url: Option<String>,
-
-    /// Prefix of every URL [JupyterHub.base_url]
-    #[arg(long, value_name = "PREFIX", global = true)]
-    base_url: Option<String>,
-
-    /// File with the TLS key [JupyterHub.ssl_key]
-    #[arg(long, value_name = "FILE", global = true)]
-    ssl_key: Option<String>,
-
-    /// File with the TLS certificate [JupyterHub.ssl_cert]
-    #[arg(long, value_name = "FILE", global = true)]
-    ssl_cert: Option<String>,
-
-    /// Make and use a self-signed certificate [JupyterHub.self_signed]
-    #[arg(long, global = true)]
-    self_signed: bool,
-
-    /// Database, sqlite:///FILE [JupyterHub.db_url]
-    #[arg(long, value_name = "URL", global = true)]
-    db: Option<String>,
-
-    /// File for the process id [JupyterHub.pid_file]
-    #[arg(long, value_name = "FILE", global = true)]
-    pid_file: Option<String>,
-
-    /// DEBUG, INFO, WARN or ERROR [JupyterHub.log_level]
-    #[arg(long, value_name = "LEVEL", global = true)]
-    log_level: Option<String>,
 
     /// The same as --log-level=DEBUG
     #[arg(long, global = true)]
@@ -92,9 +54,9 @@ pub struct CommandLine {
     #[arg(long, hide = true)]
     pub no_ssl: bool,
 
-    /// `--Class.option=value`, taken out before clap sees the rest
+    /// `--Class.option=value`, taken out before clap sees the rest, after the short names of options
     #[arg(skip)]
-    classes: Vec<Argument>,
+    options: Vec<Argument>,
 }
 
 /// What to do instead of running.
@@ -108,31 +70,53 @@ impl CommandLine {
     /// Reads the arguments, the program's name first. Help, version and mistakes come as clap's error.
     pub fn read(arguments: impl Iterator<Item = String>) -> Result<Self, clap::Error> {
         let (classes, rest) = split(arguments)?;
-        let mut command_line = Self::try_parse_from(rest)?;
-        command_line.classes = classes;
+        let matches = command().try_get_matches_from(rest)?;
+        let mut command_line = Self::from_arg_matches(&matches)?;
+        command_line.options = short_names(&matches);
+        if command_line.debug {
+            let (class, key, text) = ("JupyterHub".into(), "log_level".into(), "DEBUG".into());
+            command_line.options.push(Argument { class, key, text });
+        }
+        command_line.options.extend(classes);
         Ok(command_line)
     }
 
-    /// What the command line sets, flags first.
-    pub fn arguments(&self) -> Vec<Argument> {
-        let flags = [
-            ("ip", self.ip.clone()),
-            ("port", self.port.clone()),
-            ("bind_url", self.url.clone()),
-            ("base_url", self.base_url.clone()),
-            ("ssl_key", self.ssl_key.clone()),
-            ("ssl_cert", self.ssl_cert.clone()),
-            ("self_signed", self.self_signed.then(|| "true".to_owned())),
-            ("db_url", self.db.clone()),
-            ("pid_file", self.pid_file.clone()),
-            ("log_level", self.log_level.clone()),
-            ("log_level", self.debug.then(|| "DEBUG".to_owned())),
-        ];
-        let flags = flags.into_iter().filter_map(|(key, text)| {
-            Some(Argument { class: "JupyterHub".into(), key: key.into(), text: text? })
-        });
-        flags.chain(self.classes.iter().cloned()).collect()
+    /// What the command line sets, in the order in which it counts.
+    pub fn arguments(&self) -> &[Argument] {
+        &self.options
     }
+}
+
+/// The command with a flag for every option that has a short name.
+fn command() -> clap::Command {
+    OPTIONS.iter().filter_map(|option| Some((option, option.flag?))).fold(
+        CommandLine::command(),
+        |command, (option, (flag, value))| {
+            let help = format!("{} [{}.{}]", first_sentence(option.help), option.class, option.key);
+            let arg = clap::Arg::new(flag).long(flag).global(true).help(help);
+            command.arg(match option.kind {
+                Kind::Bool => arg.action(clap::ArgAction::SetTrue),
+                _ => arg.value_name(value).allow_hyphen_values(true),
+            })
+        },
+    )
+}
+
+fn first_sentence(help: &str) -> &str {
+    help.split_once(". ").map_or(help, |(first, _)| first).trim_end_matches('.')
+}
+
+/// What the short names of options set.
+fn short_names(matches: &clap::ArgMatches) -> Vec<Argument> {
+    let set = OPTIONS.iter().filter_map(|option| {
+        let (flag, _) = option.flag?;
+        let text = match option.kind {
+            Kind::Bool => matches.get_flag(flag).then(|| "true".to_owned()),
+            _ => matches.get_one::<String>(flag).cloned(),
+        };
+        Some(Argument { class: option.class.to_owned(), key: option.key.to_owned(), text: text? })
+    });
+    set.collect()
 }
 
 /// Takes `--Class.option=value`, `--Class.option value` and `--Class.flag` out of the arguments.
@@ -170,7 +154,7 @@ fn class_and_key(argument: &str) -> Option<(String, String)> {
 }
 
 fn is_flag(class: &str, key: &str) -> bool {
-    options::find(class, key).is_some_and(|option| option.kind == crate::config::value::Kind::Bool)
+    config::find(class, key).is_some_and(|option| option.kind == Kind::Bool)
 }
 
 fn is_truth(text: &str) -> bool {

@@ -57,8 +57,7 @@ pub fn configured(
     environment: &Environment,
 ) -> Result<(config::Values, Plan), Problems> {
     let mut problems = Vec::new();
-    let arguments = command_line.arguments();
-    let mut values = config::load(command_line.config.as_deref(), &arguments, &mut problems);
+    let mut values = config::load(command_line.config.as_deref(), command_line.arguments(), &mut problems);
     let plan = plan::plan(&mut values, environment, &mut problems);
     if problems.is_empty() { Ok((values, plan)) } else { Err(Problems(problems)) }
 }

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use super::Values;
-use super::options::{OPTIONS, Opt};
+use super::names;
+use super::option::Opt;
+use super::options::OPTIONS;
 
 /// Width of wrapped text, in characters.
 const WIDTH: usize = 96;
-/// Options that are secrets: their values are not shown.
-const SECRETS: &[&str] = &["auth_token", "cookie_secret", "password"];
 
 /// A hubd.toml in which every option stands commented out with its default.
 pub fn default_file() -> String {
@@ -20,7 +20,7 @@ pub fn default_file() -> String {
     for option in OPTIONS {
         if option.class != class {
             class = option.class;
-            writeln!(text, "\n[{class}]").ok();
+            writeln!(text, "\n# {}\n[{class}]", names::heading(class)).ok();
         }
         text.push('\n');
         for line in wrap(option.help) {
@@ -37,10 +37,18 @@ pub fn default_file() -> String {
 /// All options for `--help-all`.
 pub fn all_options() -> String {
     let mut text = String::new();
+    let mut class = "";
     for option in OPTIONS {
+        if option.class != class {
+            class = option.class;
+            writeln!(text, "{} [{class}]\n", names::heading(class)).ok();
+        }
         writeln!(text, "--{}.{}={}", option.class, option.key, wanted(option)).ok();
         for line in wrap(option.help) {
             writeln!(text, "    {line}").ok();
+        }
+        if let Some((flag, _)) = option.flag {
+            writeln!(text, "    Short: --{flag}").ok();
         }
         if !option.default.is_empty() {
             writeln!(text, "    Default: {}", option.default).ok();
@@ -54,11 +62,7 @@ pub fn all_options() -> String {
 pub fn shown(values: &Values) -> String {
     let mut text = String::new();
     for ((class, key), (value, origin)) in &values.set {
-        if SECRETS.contains(key) {
-            writeln!(text, "{class}.{key} = (hidden)  # {origin}").ok();
-        } else {
-            writeln!(text, "{class}.{key} = {}  # {origin}", value.shown()).ok();
-        }
+        writeln!(text, "{class}.{key} = {}  # {origin}", value.shown()).ok();
     }
     text
 }

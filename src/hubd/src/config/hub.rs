@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hubd_hub::Settings;
 use hubd_hub::settings::{AuthenticatorKind, AuthenticatorSettings, SocketKind, SpawnerSettings};
-use hubd_proto::{ProfileName, Secret, UserName};
+use hubd_proto::{ProfileName, UserName};
 use zeroize::Zeroizing;
 
 use super::Values;
@@ -109,8 +109,7 @@ fn authenticator(values: &Values, problems: &mut Vec<Problem>) -> AuthenticatorS
     }
     let choose = |key, default| if values.is_set(classes, key) { values.yes(classes, key) } else { default };
     let kind = if dummy {
-        let password = Some(values.text(classes, "password")).filter(|text| !text.is_empty());
-        AuthenticatorKind::Dummy { password: password.map(Secret::new) }
+        AuthenticatorKind::Dummy { password: values.secret(classes, "password") }
     } else {
         AuthenticatorKind::Pam
     };

@@ -7,19 +7,27 @@ pub mod address;
 pub mod file;
 pub mod generate;
 mod hub;
+#[cfg(test)]
+mod manual;
+mod names;
 mod nearest;
+pub mod option;
 pub mod options;
 pub mod plan;
 pub mod problem;
 pub mod proxy;
 mod refused;
+mod units;
 pub mod value;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use file::Assignment;
-use options::{Opt, find, parent};
+use hubd_proto::Secret;
+pub use names::find;
+use names::parent;
+use option::Opt;
 use problem::{Origin, Problem};
 use value::Value;
 
@@ -121,7 +129,7 @@ impl Values {
     ) -> Option<(String, &'static Opt)> {
         // JupyterHub's own name before 0.6, still merged by it.
         let class = if class == "JupyterHubApp" { "JupyterHub" } else { class };
-        if let Some(old) = options::OLD_NAMES.iter().find(|old| old.class == class && old.key == key) {
+        if let Some(old) = names::OLD_NAMES.iter().find(|old| old.class == class && old.key == key) {
             let text = format!("{class}.{key} is an old name");
             let cure = format!("write [{}] {}", old.new_class, old.new_key);
             self.warnings.push(Problem::new(origin, text, cure));
@@ -160,11 +168,28 @@ impl Values {
         self.origin(classes, key) != Origin::Default
     }
 
-    /// An option of [`value::Kind::Text`] or a choice.
+    /// An option of [`value::Kind::Text`], a path or a choice.
     pub fn text(&self, classes: &[&str], key: &str) -> String {
         match self.get(classes, key) {
             Some(Value::Text(text)) => text,
             _ => String::new(),
+        }
+    }
+
+    /// An option of [`value::Kind::Secret`], if it is set to anything.
+    pub fn secret(&self, classes: &[&str], key: &str) -> Option<Secret> {
+        match self.get(classes, key) {
+            Some(Value::Secret(value::Hidden(secret))) => Some(secret).filter(|secret| !secret.is_empty()),
+            _ => None,
+        }
+    }
+
+    /// An option of [`value::Kind::Tables`].
+    #[allow(dead_code, reason = "the first option of this kind is about to come")]
+    pub fn tables(&self, classes: &[&str], key: &str) -> Vec<BTreeMap<String, serde_json::Value>> {
+        match self.get(classes, key) {
+            Some(Value::Tables(tables)) => tables,
+            _ => Vec::new(),
         }
     }
 
@@ -173,7 +198,7 @@ impl Values {
         matches!(self.get(classes, key), Some(Value::Bool(true)))
     }
 
-    /// An option of [`value::Kind::Integer`].
+    /// An option of [`value::Kind::Integer`], seconds or bytes.
     pub fn integer(&self, classes: &[&str], key: &str) -> i64 {
         match self.get(classes, key) {
             Some(Value::Integer(number)) => number,
@@ -189,7 +214,7 @@ impl Values {
         }
     }
 
-    /// An option of [`value::Kind::List`].
+    /// An option of [`value::Kind::List`] or a set.
     pub fn list(&self, classes: &[&str], key: &str) -> Vec<String> {
         match self.get(classes, key) {
             Some(Value::List(items)) => items,
@@ -215,8 +240,8 @@ fn unknown(class: &str, key: &str, origin: &Origin) -> Problem {
     if let Some(reason) = refused::reason(class, key) {
         return Problem::new(origin, format!("{class}.{key} cannot be used"), reason);
     }
-    let classes = || options::OPTIONS.iter().map(|option| option.class).chain(["LocalProcessSpawner"]);
-    let is_class = classes().any(|known| known == class) || parent(class).is_some();
+    let classes = || names::CLASSES.iter().map(|known| known.name);
+    let is_class = classes().any(|known| known == class);
     if !is_class && !refused::knows_class(class) {
         let cure = match nearest::nearest(class, classes()) {
             Some(near) => format!("did you mean [{near}]?"),

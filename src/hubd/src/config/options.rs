@@ -1,21 +1,10 @@
-//! The table of options that hubd obeys: parser, `--help-all`, `--generate-config` and hubd.toml(5) come from it.
+//! The table of options that hubd obeys. Parser, command line, `--help-all`, `--generate-config`, completions,
+//! `--show-config` and hubd.toml(5) come from it.
+//!
+//! A new option is one row here; then `HUBD_WRITE_PAGES=1 cargo test -p hubd page` writes the manual anew.
 
+use super::option::{Opt, opt};
 use super::value::Kind;
-
-/// One option.
-#[derive(Debug, PartialEq)]
-pub struct Opt {
-    /// JupyterHub's class, a table in hubd.toml.
-    pub class: &'static str,
-    /// The trait, a key in that table.
-    pub key: &'static str,
-    /// What it holds.
-    pub kind: Kind,
-    /// The default, as TOML; empty for an option that has none.
-    pub default: &'static str,
-    /// One or two sentences.
-    pub help: &'static str,
-}
 
 /// Longest time that a person may configure, in seconds: a day.
 const DAY_SECONDS: i64 = 86_400;
@@ -30,24 +19,14 @@ const LEVELS: Kind = Kind::Choice(&[
     "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "0", "10", "20", "30", "40", "50",
 ]);
 
-const fn opt(
-    class: &'static str,
-    key: &'static str,
-    kind: Kind,
-    default: &'static str,
-    help: &'static str,
-) -> Opt {
-    Opt { class, key, kind, default, help }
-}
-
 /// Every option that this version obeys, by class.
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
     // Where it listens.
-    opt("JupyterHub", "bind_url", Kind::Text, "\"http://:8000\"", "The public address, http://ADDRESS:PORT/PREFIX. With ssl_cert it is https, whatever is written here."),
-    opt("JupyterHub", "ip", Kind::Text, "\"\"", "The public address alone; empty is all of them, IPv4 and IPv6."),
-    opt("JupyterHub", "port", PORT, "8000", "The public port alone."),
-    opt("JupyterHub", "base_url", Kind::Text, "\"/\"", "The prefix of every URL."),
+    opt("JupyterHub", "bind_url", Kind::Text, "\"http://:8000\"", "The public address, http://ADDRESS:PORT/PREFIX. With ssl_cert it is https, whatever is written here.").flag("url", "URL"),
+    opt("JupyterHub", "ip", Kind::Text, "\"\"", "The public address alone; empty is all of them, IPv4 and IPv6.").flag("ip", "ADDRESS"),
+    opt("JupyterHub", "port", PORT, "8000", "The public port alone.").flag("port", "PORT"),
+    opt("JupyterHub", "base_url", Kind::Text, "\"/\"", "The prefix of every URL.").flag("base-url", "PREFIX"),
     opt("JupyterHub", "public_url", Kind::Text, "\"\"", "The URL that people use, with its prefix, when a front proxy makes it another one than bind_url."),
     opt("JupyterHub", "trusted_proxies", Kind::List, "[]", "Addresses and networks (10.0.0.0/8) of front proxies whose X-Forwarded-For, -Proto and -Host, or Forwarded, are believed. From all others they are dropped."),
     opt("JupyterHub", "proxy_protocol", Kind::Bool, "false", "Every connection comes from one of trusted_proxies and begins with a PROXY protocol header of version 2, which names the browser's address."),
@@ -59,25 +38,25 @@ pub const OPTIONS: &[Opt] = &[
     opt("JupyterHub", "hub_connect_url", Kind::Text, "\"\"", "What user servers are told instead of the inner address."),
     opt("JupyterHub", "hub_connect_ip", Kind::Text, "\"\"", "The same, the address alone."),
     // TLS and secrets.
-    opt("JupyterHub", "ssl_cert", Kind::Text, "\"\"", "File with the certificate and its chain, PEM. With it the public side speaks TLS."),
-    opt("JupyterHub", "ssl_key", Kind::Text, "\"\"", "File with the certificate's key, PEM; may be the same file."),
+    opt("JupyterHub", "ssl_cert", Kind::Path, "\"\"", "File with the certificate and its chain, PEM. With it the public side speaks TLS.").flag("ssl-cert", "FILE"),
+    opt("JupyterHub", "ssl_key", Kind::Path, "\"\"", "File with the certificate's key, PEM; may be the same file.").flag("ssl-key", "FILE"),
     opt("JupyterHub", "ssl_more_certs", Kind::TextTable, "{}", "More certificates, for other names: a table of certificate files and their key files; an empty key is in the same file. A browser gets the first one that is for the name it asks for, or else ssl_cert."),
-    opt("JupyterHub", "hsts_seconds", Kind::Integer(0, HSTS_SECONDS_MAX), "", "How long browsers shall insist on https (HSTS); 0 says nothing. Default: a year with ssl_cert, nothing with self_signed."),
-    opt("JupyterHub", "self_signed", Kind::Bool, "false", "Make a self-signed certificate in the working directory if ssl_cert and ssl_key are not set, and use it. Browsers warn about it."),
-    opt("JupyterHub", "cookie_secret", Kind::Text, "\"\"", "The key that signs cookies, in hex. Better in cookie_secret_file."),
-    opt("JupyterHub", "cookie_secret_file", Kind::Text, "\"jupyterhub_cookie_secret\"", "File with that key; made with mode 0600 at the first start."),
+    opt("JupyterHub", "hsts_seconds", Kind::Seconds(0, HSTS_SECONDS_MAX), "", "How long browsers shall insist on https (HSTS); 0 says nothing. Default: a year with ssl_cert, nothing with self_signed."),
+    opt("JupyterHub", "self_signed", Kind::Bool, "false", "Make a self-signed certificate in the working directory if ssl_cert and ssl_key are not set, and use it. Browsers warn about it.").flag("self-signed", ""),
+    opt("JupyterHub", "cookie_secret", Kind::Secret, "\"\"", "The key that signs cookies, in hex. Better in cookie_secret_file."),
+    opt("JupyterHub", "cookie_secret_file", Kind::Path, "\"jupyterhub_cookie_secret\"", "File with that key; made with mode 0600 at the first start."),
     opt("JupyterHub", "cookie_max_age_days", Kind::Number(0.0), "14", "How long a login holds, in days."),
     // Data.
-    opt("JupyterHub", "db_url", Kind::Text, "\"sqlite:///jupyterhub.sqlite\"", "The SQLite database: sqlite:///RELATIVE, sqlite:////ABSOLUTE, or a file name."),
-    opt("JupyterHub", "pid_file", Kind::Text, "\"\"", "File for the process id; removed at the end."),
+    opt("JupyterHub", "db_url", Kind::Text, "\"sqlite:///jupyterhub.sqlite\"", "The SQLite database: sqlite:///RELATIVE, sqlite:////ABSOLUTE, or a file name.").flag("db", "URL"),
+    opt("JupyterHub", "pid_file", Kind::Path, "\"\"", "File for the process id; removed at the end.").flag("pid-file", "FILE"),
     // Who and what.
     opt("JupyterHub", "authenticator_class", Kind::Choice(&["pam", "default", "jupyterhub.auth.PAMAuthenticator", "dummy", "jupyterhub.auth.DummyAuthenticator", "jupyterhub.dummy"]), "\"pam\"", "pam: accounts of this machine, checked by hubd-helper. dummy: any name, for trials only."),
     opt("JupyterHub", "spawner_class", Kind::Choice(&["local", "default", "localprocess", "jupyterhub.spawner.LocalProcessSpawner", "simple", "jupyterhub.spawner.SimpleLocalProcessSpawner"]), "\"local\"", "local: a server runs as its user. simple: all run as the helper's own user, for trials only."),
-    opt("JupyterHub", "helper_socket", Kind::Text, "\"/run/hubd/helper.sock\"", "The socket of hubd-helper; its sessions directory lies beside it."),
+    opt("JupyterHub", "helper_socket", Kind::Path, "\"/run/hubd/helper.sock\"", "The socket of hubd-helper; its sessions directory lies beside it."),
     opt("JupyterHub", "admin_access", Kind::Bool, "false", "Let admins into everybody's server. Deprecated in JupyterHub."),
     opt("JupyterHub", "allow_named_servers", Kind::Bool, "false", "Let people have more than one server."),
     opt("JupyterHub", "named_server_limit_per_user", Kind::Integer(0, 10_000), "0", "How many named servers each person may have; 0 is no limit."),
-    opt("JupyterHub", "token_expires_in_max_seconds", Kind::Integer(0, 100 * 366 * DAY_SECONDS), "0", "The longest life of a token that somebody makes, in seconds, and its life if nothing is said; 0 is no limit."),
+    opt("JupyterHub", "token_expires_in_max_seconds", Kind::Seconds(0, 100 * 366 * DAY_SECONDS), "0", "The longest life of a token that somebody makes, in seconds, and its life if nothing is said; 0 is no limit."),
     opt("JupyterHub", "concurrent_spawn_limit", Kind::Integer(0, 1_000_000), "100", "How many servers may be starting at once; more are told to try again in a moment. 0 is no limit."),
     opt("JupyterHub", "active_server_limit", Kind::Integer(0, 1_000_000), "0", "How many servers there may be at once, all people together; 0 is no limit."),
     opt("JupyterHub", "shutdown_on_logout", Kind::Bool, "false", "Stop a person's servers when they log out."),
@@ -88,29 +67,29 @@ pub const OPTIONS: &[Opt] = &[
     opt("JupyterHub", "redirect_to_server", Kind::Bool, "true", "After login go to the own server, not to the home page."),
     opt("JupyterHub", "template_vars", Kind::Table, "{}", "Variables for the pages' templates."),
     // Logging.
-    opt("JupyterHub", "log_level", LEVELS, "\"INFO\"", "How much is logged."),
+    opt("JupyterHub", "log_level", LEVELS, "\"INFO\"", "How much is logged.").flag("log-level", "LEVEL"),
     opt("JupyterHub", "log_to", Kind::Choice(&["auto", "stderr", "json", "journal", "syslog"]), "\"auto\"", "Where to: auto is the journal under systemd, syslog without a standard error, else standard error. json is JSON lines on standard error."),
     // Others who add routes.
-    opt("ConfigurableHTTPProxy", "auth_token", Kind::Text, "\"\"", "The token of the REST API for routes, /api/routes on the inner port. Empty: CONFIGPROXY_AUTH_TOKEN, or one made at the start, which nobody knows."),
+    opt("ConfigurableHTTPProxy", "auth_token", Kind::Secret, "\"\"", "The token of the REST API for routes, /api/routes on the inner port. Empty: CONFIGPROXY_AUTH_TOKEN, or one made at the start, which nobody knows."),
     // What browsers may do.
     opt("Proxy", "http2", Kind::Bool, "true", "Offer HTTP/2 to browsers; only over TLS."),
     opt("Proxy", "http2_streams", Kind::Integer(1, 10_000), "100", "Requests in progress on one HTTP/2 connection."),
     opt("Proxy", "max_connections", Kind::Integer(0, COUNT_MAX), "0", "Connections of browsers in all; more are refused with 503. 0 is half of the descriptors that the process may have."),
     opt("Proxy", "max_connections_per_address", Kind::Integer(1, COUNT_MAX), "1000", "Connections from one address, or from one /64 network of IPv6. A whole institute may have one address. trusted_proxies have no limit."),
-    opt("Proxy", "max_header_bytes", Kind::Integer(8192, 1_048_576), "65536", "Bytes of a request's headers; more are refused with 431."),
+    opt("Proxy", "max_header_bytes", Kind::Bytes(8192, 1_048_576), "65536", "Bytes of a request's headers; more are refused with 431."),
     opt("Proxy", "max_headers", Kind::Integer(20, 10_000), "100", "Headers of a request; more are refused with 431."),
-    opt("Proxy", "header_timeout", Kind::Integer(1, DAY_SECONDS), "10", "Seconds for a request's headers to come. An HTTP/1.1 connection may also be so long without a request."),
-    opt("Proxy", "idle_timeout", Kind::Integer(1, DAY_SECONDS), "120", "Seconds that an HTTP/2 connection may be without a request."),
+    opt("Proxy", "header_timeout", Kind::Seconds(1, DAY_SECONDS), "10", "Seconds for a request's headers to come. An HTTP/1.1 connection may also be so long without a request."),
+    opt("Proxy", "idle_timeout", Kind::Seconds(1, DAY_SECONDS), "120", "Seconds that an HTTP/2 connection may be without a request."),
     opt("Proxy", "minimum_rate", Kind::Integer(0, COUNT_MAX), "100", "Bytes per second that a request's body or the reader of an answer has to keep up, after the first 10 seconds; pauses may take a minute. 0 asks for no rate."),
-    opt("Proxy", "connect_timeout", Kind::Integer(1, DAY_SECONDS), "5", "Seconds for a user server to take a connection; then 504."),
-    opt("Proxy", "answer_timeout", Kind::Integer(0, DAY_SECONDS), "600", "Seconds for a user server to begin its answer, once it has the request; then 504. 0 is no limit."),
+    opt("Proxy", "connect_timeout", Kind::Seconds(1, DAY_SECONDS), "5", "Seconds for a user server to take a connection; then 504."),
+    opt("Proxy", "answer_timeout", Kind::Seconds(0, DAY_SECONDS), "600", "Seconds for a user server to begin its answer, once it has the request; then 504. 0 is no limit."),
     // Who may log in.
-    opt("Authenticator", "admin_users", Kind::List, "[]", "Admins of the hub."),
-    opt("Authenticator", "allowed_users", Kind::List, "[]", "Who may log in; empty is everybody with an account, unless allow_all is false."),
-    opt("Authenticator", "blocked_users", Kind::List, "[]", "Who may not, whatever else is said."),
+    opt("Authenticator", "admin_users", Kind::Set, "[]", "Admins of the hub."),
+    opt("Authenticator", "allowed_users", Kind::Set, "[]", "Who may log in; empty is everybody with an account, unless allow_all is false."),
+    opt("Authenticator", "blocked_users", Kind::Set, "[]", "Who may not, whatever else is said."),
     opt("Authenticator", "allow_all", Kind::Bool, "", "Everybody who can authenticate may log in. Default: true if allowed_users is empty."),
     opt("Authenticator", "allow_existing_users", Kind::Bool, "", "Everybody in the database may log in. Default: true if allowed_users is not empty."),
-    opt("DummyAuthenticator", "password", Kind::Text, "\"\"", "The password for everybody; empty accepts any."),
+    opt("DummyAuthenticator", "password", Kind::Secret, "\"\"", "The password for everybody; empty accepts any."),
     // How servers start.
     opt("Spawner", "profile", Kind::Text, "\"default\"", "The [profile.NAME] of helper.toml(5) that names the program to run."),
     opt("Spawner", "socket", Kind::Choice(&["unix", "tcp"]), "\"unix\"", "What user servers listen on: a Unix socket, or a port of 127.0.0.1."),
@@ -118,64 +97,11 @@ pub const OPTIONS: &[Opt] = &[
     opt("Spawner", "environment", Kind::TextTable, "{}", "Environment variables of user servers; helper.toml(5) has to allow them."),
     opt("Spawner", "default_url", Kind::Text, "\"\"", "Where a server opens, for instance /lab; {username} is replaced."),
     opt("Spawner", "notebook_dir", Kind::Text, "\"\"", "The directory that a server shows, for instance ~/notebooks; {username} is replaced."),
-    opt("Spawner", "start_timeout", Kind::Integer(1, DAY_SECONDS), "60", "Seconds for a server's process to start."),
-    opt("Spawner", "http_timeout", Kind::Integer(1, DAY_SECONDS), "30", "Seconds for a started server to answer."),
+    opt("Spawner", "start_timeout", Kind::Seconds(1, DAY_SECONDS), "60", "Seconds for a server's process to start."),
+    opt("Spawner", "http_timeout", Kind::Seconds(1, DAY_SECONDS), "30", "Seconds for a started server to answer."),
     opt("Spawner", "debug", Kind::Bool, "false", "Let servers log more."),
     opt("Spawner", "disable_user_config", Kind::Bool, "false", "Let servers ignore the configuration in people's homes."),
 ];
-
-/// A name that is understood as another one.
-pub struct OldName {
-    /// Old class.
-    pub class: &'static str,
-    /// Old key.
-    pub key: &'static str,
-    /// The class now.
-    pub new_class: &'static str,
-    /// The key now.
-    pub new_key: &'static str,
-}
-
-/// Old names that still work; each use is a warning that names the new one.
-pub const OLD_NAMES: &[OldName] = &[
-    OldName {
-        class: "Authenticator",
-        key: "whitelist",
-        new_class: "Authenticator",
-        new_key: "allowed_users",
-    },
-    OldName { class: "JupyterHub", key: "admin_users", new_class: "Authenticator", new_key: "admin_users" },
-    OldName {
-        class: "JupyterHub",
-        key: "trusted_downstream_ips",
-        new_class: "JupyterHub",
-        new_key: "trusted_proxies",
-    },
-    OldName {
-        class: "JupyterHub",
-        key: "proxy_auth_token",
-        new_class: "ConfigurableHTTPProxy",
-        new_key: "auth_token",
-    },
-    OldName { class: "Application", key: "log_level", new_class: "JupyterHub", new_key: "log_level" },
-];
-
-/// The class above, whose options this one has too.
-pub fn parent(class: &str) -> Option<&'static str> {
-    match class {
-        "SimpleLocalProcessSpawner" => Some("LocalProcessSpawner"),
-        "LocalProcessSpawner" => Some("Spawner"),
-        "PAMAuthenticator" => Some("LocalAuthenticator"),
-        "LocalAuthenticator" | "DummyAuthenticator" => Some("Authenticator"),
-        _ => None,
-    }
-}
-
-/// The option of a class or of one above it.
-pub fn find(class: &str, key: &str) -> Option<&'static Opt> {
-    let own = OPTIONS.iter().find(|option| option.class == class && option.key == key);
-    own.or_else(|| find(parent(class)?, key))
-}
 
 #[cfg(test)]
 mod tests {
@@ -190,25 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn every_option_stands_in_the_man_page_with_its_help() {
-        let page = include_str!("../../../../man/hubd.toml.5").replace('\n', " ");
+    fn no_name_is_taken_twice() {
+        let mut names = std::collections::BTreeSet::new();
         for option in OPTIONS {
-            assert!(page.contains(&format!(".It Cm {} {}", option.key, option.help)), "{}", option.key);
-        }
-    }
-
-    #[test]
-    fn a_class_has_the_options_of_the_classes_above_it() {
-        assert_eq!(find("SimpleLocalProcessSpawner", "args").unwrap().class, "Spawner");
-        assert_eq!(find("DummyAuthenticator", "password").unwrap().class, "DummyAuthenticator");
-        assert!(find("PAMAuthenticator", "password").is_none());
-    }
-
-    #[test]
-    fn old_names_lead_to_options_that_exist() {
-        for old in OLD_NAMES {
-            assert!(find(old.new_class, old.new_key).is_some(), "{}.{}", old.class, old.key);
-            assert!(find(old.class, old.key).is_none() || old.class == "Application", "{}", old.key);
+            assert!(names.insert((option.class, option.key)), "{}.{}", option.class, option.key);
+            if let Some((flag, _)) = option.flag {
+                assert!(names.insert(("", flag)), "{flag}");
+            }
         }
     }
 }

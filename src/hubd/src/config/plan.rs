@@ -196,7 +196,7 @@ fn cookie_secret(
     variable: Option<Zeroizing<String>>,
     problems: &mut Vec<Problem>,
 ) -> CookieSecret {
-    let configured = Zeroizing::new(values.text(HUB, "cookie_secret"));
+    let configured = exposed(values.secret(HUB, "cookie_secret"));
     let (text, origin) = match variable.filter(|text| !text.is_empty()) {
         _ if !configured.is_empty() => (configured, values.origin(HUB, "cookie_secret")),
         Some(text) => (text, Origin::Environment(crate::secrets::COOKIE_SECRET_VARIABLE)),
@@ -214,13 +214,18 @@ fn cookie_secret(
 
 fn proxy_token(values: &Values, environment: &Environment) -> ProxyToken {
     let class = &["ConfigurableHTTPProxy"];
-    let configured = Zeroizing::new(values.text(class, "auth_token"));
+    let configured = exposed(values.secret(class, "auth_token"));
     let variable = environment.proxy_token.clone().filter(|token| !token.is_empty());
     match variable {
         _ if !configured.is_empty() => ProxyToken::Given(configured, values.origin(class, "auth_token")),
         Some(token) => ProxyToken::Given(token, Origin::Environment(crate::secrets::PROXY_TOKEN_VARIABLE)),
         None => ProxyToken::New,
     }
+}
+
+/// The text of a configured secret, empty if there is none.
+fn exposed(secret: Option<hubd_proto::Secret>) -> Zeroizing<String> {
+    Zeroizing::new(secret.map(|secret| secret.expose().to_owned()).unwrap_or_default())
 }
 
 fn log_level(word: &str) -> LevelFilter {

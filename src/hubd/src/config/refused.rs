@@ -137,7 +137,7 @@ pub fn reason(class: &str, key: &str) -> Option<&'static str> {
     let single = OPTIONS.iter().find(|(c, k, _)| *c == class && *k == key).map(|(_, _, why)| *why);
     let later = || LATER.iter().any(|(c, keys)| *c == class && keys.contains(&key)).then_some(NOT_YET);
     let whole = || CLASSES.iter().find(|(c, _)| *c == class).map(|(_, why)| *why);
-    single.or_else(later).or_else(whole).or_else(|| reason(super::options::parent(class)?, key))
+    single.or_else(later).or_else(whole).or_else(|| reason(super::names::parent(class)?, key))
 }
 
 /// Whether JupyterHub has such a class.

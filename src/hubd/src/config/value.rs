@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use hubd_proto::Secret;
 use toml::Value as Toml;
+
+use super::units;
 
 /// What an option holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,6 +22,19 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A list of texts, in order.
     List,
+    /// A list of texts without order or repetition.
+    Set,
+    /// The path of a file or directory.
+    Path,
+    /// Text that is never shown.
+    Secret,
+    /// A time within these bounds, in seconds: a whole number, or text such as "90s", "10m", "1h 30m", "14d".
+    Seconds(i64, i64),
+    /// A number of bytes within these bounds: a number, or text such as "512M" or "1.5G", in powers of 1024.
+    Bytes(i64, i64),
+    /// A list of tables of anything that JSON can hold.
+    #[allow(dead_code, reason = "the first option of this kind is about to come")]
+    Tables,
     /// A table of texts.
     TextTable,
     /// A table of anything that JSON can hold.
@@ -28,18 +44,38 @@ pub enum Kind {
 /// The value of an option, of the kind the table of options says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// [`Kind::Text`] or [`Kind::Choice`].
+    /// [`Kind::Text`], [`Kind::Path`] or [`Kind::Choice`].
     Text(String),
+    /// [`Kind::Secret`].
+    Secret(Hidden),
     /// [`Kind::Bool`].
     Bool(bool),
-    /// [`Kind::Integer`].
+    /// [`Kind::Integer`], [`Kind::Seconds`] or [`Kind::Bytes`].
     Integer(i64),
     /// [`Kind::Number`].
     Number(f64),
-    /// [`Kind::List`].
+    /// [`Kind::List`] or [`Kind::Set`].
     List(Vec<String>),
     /// [`Kind::Table`] or [`Kind::TextTable`].
     Table(BTreeMap<String, serde_json::Value>),
+    /// [`Kind::Tables`].
+    Tables(Vec<BTreeMap<String, serde_json::Value>>),
+}
+
+/// A secret that can stand in a [`Value`]: it is compared in constant time and shown as nothing.
+#[derive(Clone)]
+pub struct Hidden(pub Secret);
+
+impl PartialEq for Hidden {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.same_as(&other.0)
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 impl Kind {
@@ -52,7 +88,21 @@ impl Kind {
             Self::Integer(low, high) => format!("a whole number from {low} to {high}"),
             Self::Number(low) => format!("a number, at least {low}"),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
-            Self::List => "a list of texts, such as [\"a\", \"b\"]".into(),
+            Self::List | Self::Set => "a list of texts, such as [\"a\", \"b\"]".into(),
+            Self::Path => "a path in quotes".into(),
+            Self::Secret => "text in quotes, which is never shown".into(),
+            Self::Seconds(low, high) => {
+                format!(
+                    "seconds from {low} to {high}, or text such as \"90s\", \"10m\", \"1h 30m\" or \"14d\""
+                )
+            }
+            Self::Bytes(low, i64::MAX) => {
+                format!("bytes, at least {low}, or text such as \"512M\" or \"1.5G\"")
+            }
+            Self::Bytes(low, high) => {
+                format!("bytes from {low} to {high}, or text such as \"512M\" or \"1.5G\"")
+            }
+            Self::Tables => "a list of tables, such as [{ name = \"value\" }]".into(),
             Self::TextTable => "a table of texts, such as { NAME = \"value\" }".into(),
             Self::Table => "a table, such as { name = \"value\" }".into(),
         }
@@ -61,7 +111,10 @@ impl Kind {
     /// Reads a value from TOML; the error says what was wanted instead.
     pub fn read_toml(self, toml: &Toml) -> Result<Value, String> {
         let read = match (self, toml) {
-            (Self::Text, Toml::String(text)) => Some(Value::Text(text.clone())),
+            (Self::Text | Self::Path, Toml::String(text)) => Some(Value::Text(text.clone())),
+            (Self::Secret, Toml::String(text)) => Some(Value::Secret(Hidden(Secret::new(text.clone())))),
+            (Self::Seconds(low, high), toml) => within(units::seconds(toml), low, high),
+            (Self::Bytes(low, high), toml) => within(units::bytes(toml), low, high),
             (Self::Choice(words), Toml::String(text)) => choice(words, text),
             // JupyterHub takes its log level as a number too.
             (Self::Choice(words), Toml::Integer(number)) => choice(words, &number.to_string()),
@@ -76,19 +129,23 @@ impl Kind {
                 let number = *number as f64;
                 (number >= low).then_some(Value::Number(number))
             }
-            (Self::List, Toml::Array(items)) => items
+            (Self::List, Toml::Array(items)) => texts(items).map(Value::List),
+            (Self::Set, Toml::Array(items)) => texts(items).map(|mut items| {
+                let mut seen = std::collections::BTreeSet::new();
+                items.retain(|item| seen.insert(item.clone()));
+                Value::List(items)
+            }),
+            (Self::Tables, Toml::Array(items)) => items
                 .iter()
-                .map(|item| item.as_str().map(str::to_owned))
-                .collect::<Option<Vec<_>>>()
-                .map(Value::List),
+                .map(|item| item.as_table().map(json_table))
+                .collect::<Option<_>>()
+                .map(Value::Tables),
             (Self::TextTable, Toml::Table(table)) => table
                 .iter()
                 .map(|(key, value)| Some((key.clone(), value.as_str()?.into())))
                 .collect::<Option<BTreeMap<_, _>>>()
                 .map(Value::Table),
-            (Self::Table, Toml::Table(table)) => {
-                Some(Value::Table(table.iter().map(|(key, value)| (key.clone(), json(value))).collect()))
-            }
+            (Self::Table, Toml::Table(table)) => Some(Value::Table(json_table(table))),
             _ => None,
         };
         read.ok_or_else(|| format!("expected {}, found {}", self.wanted(), found(toml)))
@@ -99,14 +156,20 @@ impl Kind {
     pub fn read_argument(self, text: &str) -> Result<Value, String> {
         let as_toml = || format!("v = {text}").parse::<toml::Table>().ok()?.remove("v");
         let toml = match self {
-            Self::Text | Self::Choice(_) => Toml::String(text.to_owned()),
+            Self::Text | Self::Choice(_) | Self::Path | Self::Secret => Toml::String(text.to_owned()),
             Self::Bool => match text.to_ascii_lowercase().as_str() {
                 "true" | "1" => Toml::Boolean(true),
                 "false" | "0" => Toml::Boolean(false),
                 _ => Toml::String(text.to_owned()),
             },
-            Self::Integer(..) | Self::Number(_) => as_toml().unwrap_or_else(|| Toml::String(text.to_owned())),
-            Self::List => match as_toml() {
+            Self::Integer(..) | Self::Number(_) | Self::Seconds(..) | Self::Bytes(..) => {
+                as_toml().unwrap_or_else(|| Toml::String(text.to_owned()))
+            }
+            Self::Tables => match as_toml() {
+                Some(Toml::Table(one)) => Toml::Array(vec![Toml::Table(one)]),
+                other => other.unwrap_or_else(|| Toml::String(text.to_owned())),
+            },
+            Self::List | Self::Set => match as_toml() {
                 Some(Toml::Array(items)) => Toml::Array(items),
                 _ => Toml::Array(vec![Toml::String(text.to_owned())]),
             },
@@ -137,11 +200,11 @@ impl Value {
             Self::Integer(number) => number.to_string(),
             Self::Number(number) => number.to_string(),
             Self::List(items) => serde_json::Value::from(items.as_slice()).to_string(),
-            Self::Table(table) => {
-                let entries = table
-                    .iter()
-                    .map(|(key, value)| format!("{} = {value}", serde_json::Value::from(key.as_str())));
-                format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+            Self::Secret(_) => "(hidden)".to_owned(),
+            Self::Table(table) => units::toml_table(table),
+            Self::Tables(tables) => {
+                let tables: Vec<String> = tables.iter().map(units::toml_table).collect();
+                format!("[{}]", tables.join(", "))
             }
         }
     }
@@ -151,9 +214,22 @@ impl Value {
         match (self, more) {
             (Self::List(items), Self::List(more)) => items.extend(more),
             (Self::Table(table), Self::Table(more)) => table.extend(more),
+            (Self::Tables(tables), Self::Tables(more)) => tables.extend(more),
             (this, more) => *this = more,
         }
     }
+}
+
+fn texts(items: &[Toml]) -> Option<Vec<String>> {
+    items.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+fn within(number: Option<i64>, low: i64, high: i64) -> Option<Value> {
+    number.filter(|number| (low..=high).contains(number)).map(Value::Integer)
+}
+
+fn json_table(table: &toml::Table) -> BTreeMap<String, serde_json::Value> {
+    table.iter().map(|(key, value)| (key.clone(), json(value))).collect()
 }
 
 /// A word of the list, whatever its case.
