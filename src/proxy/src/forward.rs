@@ -74,7 +74,7 @@ impl Service {
         head::clean(&mut head, peer.trusted || foreign.is_some());
         head.extensions.insert(origin.client.clone());
         let found = match foreign {
-            None => self.proxy.routes.find(&path),
+            None => self.proxy.routes.find_at(&origin.client.host, &path),
             Some(foreign) => match self.find_foreign(foreign, &path, &head) {
                 Ok(found) => found,
                 Err(error) => return refused(error.into()),

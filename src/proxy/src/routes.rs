@@ -36,6 +36,8 @@ pub struct Routes {
     /// One writer at a time.
     writer: Mutex<()>,
     slashes: Slashes,
+    /// Whether the first segment of a prefix is the name of a host.
+    hosts: bool,
 }
 
 /// What an encoded slash in a path is.
@@ -89,6 +91,7 @@ impl Default for Routes {
             lengths: Default::default(),
             writer: Mutex::new(()),
             slashes: Slashes::Encoded,
+            hosts: false,
         }
     }
 }
@@ -97,6 +100,11 @@ impl Routes {
     /// An empty table.
     pub fn new(slashes: Slashes) -> Self {
         Self { slashes, ..Self::default() }
+    }
+
+    /// An empty table whose prefixes begin with a host: `/alice.example.org/user/alice/`.
+    pub fn by_host() -> Self {
+        Self { hosts: true, ..Self::default() }
     }
 
     /// Adds or replaces the route of `prefix`, such as `/user/alice/`; percent-encoding is decoded per segment.
@@ -144,7 +152,12 @@ impl Routes {
             }
         }
         let mut changed = Shard::clone(&present);
-        let route = Arc::new(Route::new(prefix, &key, destination, (data, owner)));
+        let mut route = Route::new(prefix, &key, destination, (data, owner));
+        if self.hosts {
+            let path = route.canonical.match_indices('/').nth(1);
+            route.path_at = path.map_or(0, |(at, _)| at);
+        }
+        let route = Arc::new(route);
         match changed.insert(key.into_boxed_str(), route) {
             Some(old) => old.pool.close(),
             None => {
@@ -208,6 +221,16 @@ impl Routes {
         self.all().iter().map(|route| route.prefix.clone()).collect()
     }
 
+    /// The route of a request: `host` is what the browser asked for, with or without a port. It decides only where
+    /// prefixes begin with one.
+    pub(crate) fn find_at(&self, host: &str, path: &CanonicalPath<'_>) -> Option<Arc<Route>> {
+        if !self.hosts {
+            return self.find(path);
+        }
+        let both = format!("/{}{}", host_name(host), path.as_str());
+        self.find(&CanonicalPath::new(&both).ok()?)
+    }
+
     /// The route with the longest prefix of `path`.
     pub(crate) fn find(&self, path: &CanonicalPath<'_>) -> Option<Arc<Route>> {
         let text = match self.slashes {
@@ -241,6 +264,15 @@ impl Routes {
     }
 }
 
+/// The name in a `Host` header: without the port, in lower case.
+fn host_name(host: &str) -> String {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
 fn count_segments(key: &str) -> usize {
     key.bytes().filter(|byte| *byte == b'/').count()
 }
@@ -251,6 +283,8 @@ pub(crate) struct Route {
     pub(crate) prefix: String,
     /// The canonical prefix with a slash at its end.
     pub(crate) canonical: String,
+    /// Where in `canonical` the path begins: behind the host, if there is one.
+    path_at: usize,
     pub(crate) destination: Destination,
     pub(crate) data: RouteData,
     pub(crate) owner: Owner,
@@ -266,6 +300,7 @@ impl Route {
         Self {
             prefix: prefix.to_owned(),
             canonical: format!("{key}/"),
+            path_at: 0,
             destination,
             data,
             owner,
@@ -292,11 +327,16 @@ impl Route {
         }
     }
 
+    /// The path of the prefix in canonical form, with a slash at its end and without a host.
+    pub(crate) fn path(&self) -> &str {
+        self.canonical.get(self.path_at..).unwrap_or(&self.canonical)
+    }
+
     /// Whether a path of the browser's lies within this route.
     pub(crate) fn contains(&self, path: &str) -> bool {
         let Ok(path) = CanonicalPath::new(path) else { return false };
-        let path = path.as_str();
-        path.starts_with(&self.canonical) || self.canonical.strip_suffix('/') == Some(path)
+        let (path, own) = (path.as_str(), self.path());
+        path.starts_with(own) || own.strip_suffix('/') == Some(path)
     }
 }
 
@@ -396,6 +436,37 @@ mod tests {
         assert_eq!(routes.prefixes().len(), 100_000);
         assert_eq!(found(&routes, "/user/u77777/lab").as_deref(), Some("/user/u77777/"));
         assert_eq!(found(&routes, "/user/u100000/lab"), None);
+    }
+
+    #[test]
+    fn hosts_part_the_routes_where_prefixes_begin_with_one() {
+        let routes = Routes::by_host();
+        for prefix in
+            ["/alice.hub.example/user/alice/", "/bob.hub.example/user/bob/", "/hub.example/services/x/"]
+        {
+            routes.add(prefix, target(prefix));
+        }
+        let at = |host: &str, path: &str| {
+            routes.find_at(host, &CanonicalPath::new(path).unwrap()).map(|route| route.path().to_owned())
+        };
+        assert_eq!(at("alice.hub.example", "/user/alice/lab").as_deref(), Some("/user/alice/"));
+        assert_eq!(at("ALICE.Hub.example.:8000", "/user/%61lice").as_deref(), Some("/user/alice/"));
+        assert_eq!(at("hub.example:80", "/services/x/y").as_deref(), Some("/services/x/"));
+        for (host, path) in [
+            ("hub.example", "/user/alice/"),
+            ("bob.hub.example", "/user/alice/"),
+            ("alice.hub.example", "/user/bob/"),
+            ("alice.hub.example.evil", "/user/alice/"),
+            ("", "/alice.hub.example/user/alice/"),
+            ("127.0.0.1:8000", "/alice.hub.example/user/alice/"),
+            ("[::1]:8000", "/user/alice/"),
+            ("..", "/user/alice/"),
+        ] {
+            assert_eq!(at(host, path), None, "{host} {path}");
+        }
+        let alice = routes.get("/alice.hub.example/user/alice").unwrap();
+        assert!(alice.contains("/user/alice/lab") && alice.contains("/user/alice"));
+        assert!(!alice.contains("/alice.hub.example/user/alice/lab") && !alice.contains("/"));
     }
 
     proptest! {
