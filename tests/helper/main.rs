@@ -6,5 +6,6 @@ mod permission;
 mod protocol;
 mod refusals;
 mod same_as_ssh;
+mod services;
 mod sessions;
 mod trial;

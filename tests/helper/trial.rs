@@ -68,7 +68,7 @@ class C:
         self.s = socket.socket(socket.AF_UNIX); self.s.connect(sys.argv[1]); self.s.settimeout(30)
     def ask(self, m):
         if m is not None:
-            b = json.dumps(m).encode(); self.s.sendall(b"hub\x01" + struct.pack(">I", len(b)) + b)
+            b = json.dumps(m).encode(); self.s.sendall(b"hub\x02" + struct.pack(">I", len(b)) + b)
         n = struct.unpack(">I", self.s.recv(8, socket.MSG_WAITALL)[4:])[0]
         r = json.loads(self.s.recv(n, socket.MSG_WAITALL)); print(r); return r
 C().ask({"authenticate": {"user": "bob", "source": None}})
@@ -112,6 +112,11 @@ fn a_policy_that_others_may_write_is_refused_with_the_cure() -> Result<()> {
         ("ticket_days = 0", "ticket_days"),
         ("[profile.\"A B\"]\n", "profile"),
         ("[profile.x]\nprogram = [\"sh\"]", "absolute"),
+        ("[service.x]\nuser = \"a\"\ncommand = [\"sh\"]", "absolute"),
+        ("[service.x]\nuser = \"a\"\ncommand = []", "absolute"),
+        ("[service.x]\nuser = \"a\"\ncommand = [\"/bin/sh\"]\ndirectory = \".\"", "absolute"),
+        ("[service.\"a/b\"]\nuser = \"a\"\ncommand = [\"/bin/sh\"]", "service.a/b"),
+        ("[service.x]\ncommand = [\"/bin/sh\"]", "user"),
     ] {
         let said = check(text, 0o644, 0)?;
         ensure!(!said.ends_with("good\n") && said.contains(word), "{text}: {said}");

@@ -73,17 +73,32 @@ impl Account {
         Ok(None)
     }
 
-    /// Why the policy bars this account from everything, if it does.
+    /// Why the policy bars this account from being a person's, if it does.
     pub fn bar(&self, setup: &Setup) -> Option<String> {
+        let (policy, uid) = (&setup.policy, self.uid.as_raw());
+        if let Some(why) = self.bar_from_everything(setup) {
+            return Some(why);
+        }
         if !setup.root {
             return None;
         }
-        let (policy, uid) = (&setup.policy, self.uid.as_raw());
-        if uid == 0 || NOBODY_UIDS.contains(&uid) || SYSTEMD_DYNAMIC_UIDS.contains(&uid) {
-            return Some(format!("uid {uid} never gets a server"));
-        }
         if uid < policy.min_uid || uid > policy.max_uid {
             return Some(format!("uid {uid} is not between {} and {}", policy.min_uid, policy.max_uid));
+        }
+        if !shell_is_allowed(&self.shell) {
+            return Some(format!("its shell {} is not a login shell of /etc/shells", self.shell.display()));
+        }
+        (!self.home.is_absolute()).then(|| "its home directory is not an absolute path".into())
+    }
+
+    /// Why nothing is started as this account, not even a service that root gave it to.
+    pub fn bar_from_everything(&self, setup: &Setup) -> Option<String> {
+        let (policy, uid) = (&setup.policy, self.uid.as_raw());
+        if !setup.root {
+            return None;
+        }
+        if uid == 0 || NOBODY_UIDS.contains(&uid) || SYSTEMD_DYNAMIC_UIDS.contains(&uid) {
+            return Some(format!("uid {uid} never gets a server"));
         }
         if self.uid == setup.daemon_uid {
             return Some("hubd itself gets no server".into());
@@ -92,14 +107,10 @@ impl Account {
             return Some("denied_users names it".into());
         }
         match self.member_of(&policy.denied_groups) {
-            Ok(None) => {}
-            Ok(Some(group)) => return Some(format!("it is a member of {group}, which denied_groups names")),
-            Err(errno) => return Some(format!("its groups cannot be looked up: {}", errno.desc())),
+            Ok(None) => None,
+            Ok(Some(group)) => Some(format!("it is a member of {group}, which denied_groups names")),
+            Err(errno) => Some(format!("its groups cannot be looked up: {}", errno.desc())),
         }
-        if !shell_is_allowed(&self.shell) {
-            return Some(format!("its shell {} is not a login shell of /etc/shells", self.shell.display()));
-        }
-        (!self.home.is_absolute()).then(|| "its home directory is not an absolute path".into())
     }
 
     /// Whether the local shadow file has the account locked, as `usermod -L` does.

@@ -41,7 +41,11 @@ pub fn check(state: State, request: &Request) -> Result<(), ChannelError> {
         State::Idle => {
             matches!(
                 request,
-                Request::Authenticate(_) | Request::CheckAccount(_) | Request::Revoke(_) | Request::Start(_)
+                Request::Authenticate(_)
+                    | Request::CheckAccount(_)
+                    | Request::Revoke(_)
+                    | Request::Start(_)
+                    | Request::StartService(_)
             )
         }
         State::Conversing => matches!(request, Request::Answer(_)),
@@ -88,6 +92,10 @@ fn serve_idle(setup: &Setup, channel: &mut Channel) -> Result<Option<Login>, Cha
         }
         Request::Start(start) => {
             session::run(setup, channel.duplicate()?, &start, None);
+            return Ok(None);
+        }
+        Request::StartService(start) => {
+            session::run_service(setup, channel.duplicate()?, start);
             return Ok(None);
         }
         _ => return Err(ChannelError::Closed),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hubd_proto::SessionId;
-use hubd_proto::message::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX, SessionStatus};
+use hubd_proto::message::{Endpoint, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, SessionStatus};
 
 use crate::audit;
 use crate::setup::{Setup, own_directory};
@@ -107,8 +107,11 @@ fn journal(status: &SessionStatus) -> io::Result<Sink> {
     socket.connect(audit::JOURNAL_SOCKET)?;
     socket.set_write_timeout(Some(JOURNAL_TIME_MAX))?;
     let (session, user) = (&status.session, audit::escaped(status.user.as_str()));
-    let fields =
-        format!("PRIORITY=6\nSYSLOG_IDENTIFIER=hubd-server\nHUBD_SESSION={session}\nHUBD_USER={user}\n");
+    let kind = if status.endpoint == Endpoint::Service { "service" } else { "server" };
+    let server = audit::escaped(status.server.as_str());
+    let fields = format!(
+        "PRIORITY=6\nSYSLOG_IDENTIFIER=hubd-{kind}\nHUBD_SESSION={session}\nHUBD_USER={user}\nHUBD_SERVER={server}\n"
+    );
     Ok(Sink::Journal(socket, fields))
 }
 

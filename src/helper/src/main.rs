@@ -22,6 +22,7 @@ mod places;
 mod policy;
 mod program;
 mod refusal;
+mod service;
 mod session;
 mod setup;
 mod supervise;

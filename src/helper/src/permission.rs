@@ -6,6 +6,7 @@ use hubd_proto::{Secret, UserName};
 use crate::account::Account;
 use crate::login::Login;
 use crate::pam::{Pam, Talk};
+use crate::policy::Service;
 use crate::refusal::Refusal;
 use crate::setup::Setup;
 use crate::ticket::{Ticket, Tickets};
@@ -17,15 +18,33 @@ pub fn find_account(setup: &Setup, name: &UserName) -> Result<Option<Account>, R
 
 /// The account, if there is one and the policy does not bar it.
 pub fn find(setup: &Setup, name: &UserName) -> Result<Account, Refusal> {
-    let Some(account) = find_account(setup, name)? else {
-        return Err(Refusal::new(RefusalCode::AccountUnknown, format!("There is no account {name}.")));
-    };
-    match account.bar(setup) {
-        None => Ok(account),
-        Some(why) => {
-            Err(Refusal::new(RefusalCode::AccountBarred, format!("root's policy bars {name}: {why}.")))
-        }
+    let account = find_any(setup, name)?;
+    refuse_barred(account.bar(setup), name).map(|()| account)
+}
+
+fn find_any(setup: &Setup, name: &UserName) -> Result<Account, Refusal> {
+    let unknown = || Refusal::new(RefusalCode::AccountUnknown, format!("There is no account {name}."));
+    find_account(setup, name)?.ok_or_else(unknown)
+}
+
+/// Refuses an account for which there is a reason.
+pub fn refuse_barred(why: Option<String>, name: &UserName) -> Result<(), Refusal> {
+    let refusal =
+        |why| Refusal::new(RefusalCode::AccountBarred, format!("root's policy bars {name}: {why}."));
+    why.map_or(Ok(()), |why| Err(refusal(why)))
+}
+
+/// The account of a service. Root's own line is a standing grant, with the same exception; and root may
+/// write that it is a system account.
+pub fn of_service(setup: &Setup, service: &Service) -> Result<Account, Refusal> {
+    if !service.system_account {
+        let account = find(setup, &service.user)?;
+        let powerful = if setup.root { setup.policy.fresh_password_groups.as_slice() } else { &[] };
+        let why = member_of(&account, powerful)?.map(|group| format!("it is a member of {group}"));
+        return refuse_barred(why, &service.user).map(|()| account);
     }
+    let account = find_any(setup, &service.user)?;
+    refuse_barred(account.bar_from_everything(setup), &service.user).map(|()| account)
 }
 
 /// Holds a ticket against the account; an unknown account is told like an unknown ticket.

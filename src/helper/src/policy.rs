@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use hubd_proto::{ServerName, UserName};
 use serde::Deserialize;
 
 use crate::pattern::Pattern;
@@ -59,10 +60,11 @@ pub struct Policy {
     pub allow_environment: Vec<String>,
     pub home_template: String,
     pub profile: BTreeMap<String, Profile>,
+    pub service: BTreeMap<String, Service>,
 }
 
 /// One `[profile.NAME]`: a program that root lets people start.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Profile {
     pub program: Vec<PathBuf>,
@@ -70,6 +72,19 @@ pub struct Profile {
     pub unix_arguments: Vec<String>,
     pub tcp_arguments: Vec<String>,
     pub environment: BTreeMap<String, String>,
+}
+
+/// One `[service.NAME]`: a program that root lets the daemon start, as the account that root says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    pub user: UserName,
+    pub command: Vec<String>,
+    pub directory: Option<PathBuf>,
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    #[serde(default)]
+    pub system_account: bool,
 }
 
 impl Default for Policy {
@@ -104,6 +119,7 @@ impl Default for Policy {
             allow_environment: Vec::new(),
             home_template: "{runtime_dir}/homes/{user}".into(),
             profile: BTreeMap::from([("default".to_owned(), Profile::default())]),
+            service: BTreeMap::new(),
         }
     }
 }
@@ -210,6 +226,15 @@ impl Policy {
             }
             if profile.program.is_empty() || profile.program.iter().any(|path| !path.is_absolute()) {
                 return wrong(&format!("profile.{name}.program"), "must list absolute paths");
+            }
+        }
+        for (name, service) in &self.service {
+            let program = Path::new(service.command.first().map_or("", String::as_str));
+            let directory = service.directory.as_deref().unwrap_or(program);
+            let name_good = !name.is_empty() && ServerName::new(name.as_str()).is_ok();
+            if !name_good || !program.is_absolute() || !directory.is_absolute() {
+                let what = "its name must have no slash; `command` and `directory` begin with absolute paths";
+                return wrong(&format!("service.{name}"), what);
             }
         }
         Ok(())

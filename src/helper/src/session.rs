@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use hubd_proto::message::{Endpoint, Listen, RefusalCode, SessionStatus, Start};
+use hubd_proto::message::{Endpoint, Listen, RefusalCode, SessionStatus, Start, StartService};
 use hubd_proto::{ProfileName, Reply, SessionId};
 use nix::fcntl::OFlag;
 use nix::sys::signalfd::SignalFd;
@@ -23,17 +23,32 @@ use crate::log::Log;
 use crate::login::Login;
 use crate::pam::Pam;
 use crate::places::Places;
-use crate::policy::Profile;
+use crate::policy::{Profile, Service};
 use crate::refusal::Refusal;
 use crate::setup::{Setup, now};
 use crate::supervise::{self, Running};
-use crate::{environment, own_limits, permission, program, unix};
+use crate::{environment, own_limits, permission, program, service, unix};
 
 /// Serves a start and, if it succeeds, the session to its end.
-pub fn run(setup: &Setup, mut channel: Channel, request: &Start, login: Option<Login>) {
+pub fn run(setup: &Setup, channel: Channel, request: &Start, login: Option<Login>) {
     let uid = login.as_ref().map(|login| login.account.uid.as_raw());
     let record = Record { request: "start", user: request.user.as_str(), uid, ..Record::default() };
-    match start(setup, request, login) {
+    let begun = of_server(setup, request, login).and_then(|grant| start(setup, request, grant));
+    supervise(setup, channel, record, begun);
+}
+
+/// Serves the start of a service and, if it succeeds, the service to its end.
+pub fn run_service(setup: &Setup, channel: Channel, request: StartService) {
+    let name = request.service.clone();
+    let record = Record { request: "start_service", user: name.as_str(), ..Record::default() };
+    let begun = service::grant(setup, request).and_then(|(request, grant)| start(setup, &request, grant));
+    supervise(setup, channel, record, begun);
+}
+
+type Begun = Result<(Running, SessionStatus), Refusal>;
+
+fn supervise(setup: &Setup, mut channel: Channel, record: Record, begun: Begun) {
+    match begun {
         Ok((running, status)) => {
             let (uid, session) = (Some(status.uid), status.session.as_str());
             Record { verdict: "accepted", uid, session, ..record }.write();
@@ -49,23 +64,37 @@ pub fn run(setup: &Setup, mut channel: Channel, request: &Start, login: Option<L
     }
 }
 
-fn start(setup: &Setup, request: &Start, login: Option<Login>) -> Result<(Running, SessionStatus), Refusal> {
+/// What may be started, as whom.
+pub struct Grant<'a> {
+    /// The account.
+    pub account: Account,
+    /// The login of this very connection.
+    pub pam: Option<Pam>,
+    /// What root lets start.
+    pub profile: Profile,
+    /// Whether it is a service.
+    pub service: Option<&'a Service>,
+}
+
+fn of_server<'a>(setup: &'a Setup, request: &Start, login: Option<Login>) -> Result<Grant<'a>, Refusal> {
     let (account, pam) = permission::of_start(setup, request, login)?;
-    if let Some(why) = account.bar(setup) {
-        let message = format!("root's policy bars {}: {why}.", account.name);
-        return Err(Refusal::new(RefusalCode::AccountBarred, message));
-    }
+    permission::refuse_barred(account.bar(setup), &account.name)?;
     let name = request.profile.clone().unwrap_or_else(ProfileName::default_profile);
-    let profile = setup.policy.profile.get(name.as_str()).ok_or_else(|| {
+    let profile = setup.policy.profile.get(name.as_str()).cloned().ok_or_else(|| {
         let message = format!("helper.toml has no [profile.{name}].");
         Refusal::new(RefusalCode::ProfileUnknown, message)
     })?;
+    Ok(Grant { account, pam, profile, service: None })
+}
+
+fn start(setup: &Setup, request: &Start, grant: Grant) -> Begun {
+    let Grant { account, pam, profile, service } = grant;
     environment::check(&setup.policy, &request.environment)?;
-    let session = session_id(&account, request);
+    let session = session_id(&account, request, service);
     let mut places = Places::of(setup, &session);
     let socket = places.directory.join("s").to_string_lossy().into_owned();
-    let arguments = program::arguments(&setup.policy, profile, request.listen, &socket, &request.arguments)?;
-    let program = program::choose(profile, setup.root)?;
+    let arguments = program::arguments(&setup.policy, &profile, request.listen, &socket, &request.arguments)?;
+    let program = program::choose(&profile, setup.root)?;
     take_rates(setup, &account)?;
     let lock = places.reserve(setup, &account)?;
     let pam = match pam {
@@ -76,17 +105,19 @@ fn start(setup: &Setup, request: &Start, login: Option<Login>) -> Result<(Runnin
         }
         none => none,
     };
-    let open = Opening { setup, request, account: &account, profile, pam };
+    let directory = service.and_then(|service| service.directory.as_deref());
+    let open = Opening { setup, request, account: &account, profile: &profile, directory, pam };
     let started = open.open(places, &program, &arguments)?;
     let status = SessionStatus {
         session: session.clone(),
         user: account.name.clone(),
         uid: account.uid.as_raw(),
         server: request.server.clone(),
-        profile: name,
+        profile: request.profile.clone().unwrap_or_else(ProfileName::default_profile),
         pid: started.child.as_raw(),
         started_at: now(),
         endpoint: match request.listen {
+            _ if service.is_some() => Endpoint::Service,
             Listen::Unix => Endpoint::Unix(socket),
             Listen::Tcp(port) => Endpoint::Tcp(port),
         },
@@ -107,8 +138,10 @@ fn take_rates(setup: &Setup, account: &Account) -> Result<(), Refusal> {
     ])
 }
 
-fn session_id(account: &Account, request: &Start) -> SessionId {
-    let digest = Sha256::digest(format!("{}\0{}", account.name, request.server));
+fn session_id(account: &Account, request: &Start, service: Option<&Service>) -> SessionId {
+    // No name holds a zero byte, so no server has the id of a service.
+    let kind = if service.is_some() { "\0" } else { "" };
+    let digest = Sha256::digest(format!("{}\0{kind}{}", account.name, request.server));
     let mut hash = [0; 8];
     hash.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
     SessionId::from_parts(account.uid.as_raw(), hash)
@@ -119,6 +152,8 @@ struct Opening<'a> {
     request: &'a Start,
     account: &'a Account,
     profile: &'a Profile,
+    /// Where root lets it start, if not in the account's home.
+    directory: Option<&'a Path>,
     pam: Option<Pam>,
 }
 
@@ -159,7 +194,8 @@ impl Opening<'_> {
             gid: self.account.gid,
             // Those of NSS, and what modules such as pam_group(8) added.
             groups: nix::unistd::getgroups().map_err(system)?,
-            home: self.account.home.clone(),
+            home: self.directory.unwrap_or(&self.account.home).to_owned(),
+            must_own_home: self.directory.is_none(),
             program: c_string(program.to_string_lossy().into_owned()),
             arguments: words.map(c_string).collect(),
             environment: environment::build(
@@ -191,7 +227,8 @@ impl Opening<'_> {
     }
 
     fn failed(&self, step: Step, errno: nix::errno::Errno, program: &Path) -> Refusal {
-        let (home, name) = (self.account.home.display(), &self.account.name);
+        let home = self.directory.unwrap_or(&self.account.home).display();
+        let name = &self.account.name;
         let (code, message) = match step {
             Step::Home => (
                 RefusalCode::HomeUnusable,

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::message::{ARGUMENTS_MAX, NOTE_BYTES_MAX, Request, VARIABLES_MAX};
 
 /// The version of the protocol; both sides come from one package, so others are refused.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Longest body of a frame, in bytes: a start with ninety variables takes about 8 KiB.
 pub const FRAME_BYTES_MAX: usize = 16 * 1024;
 /// Length of a header, in bytes.
@@ -108,22 +108,29 @@ pub fn decode<M: DeserializeOwned>(body: &[u8]) -> Result<M, FrameError> {
 /// As [`decode`], and [`FrameError::Limit`].
 pub fn decode_request(body: &[u8]) -> Result<Request, FrameError> {
     let request = decode(body)?;
-    if let Request::Start(start) = &request {
-        if start.arguments.len() > ARGUMENTS_MAX {
-            return Err(FrameError::Limit("arguments"));
-        }
-        if start.environment.len() > VARIABLES_MAX {
-            return Err(FrameError::Limit("environment variables"));
-        }
-        if start.note.len() > NOTE_BYTES_MAX {
-            return Err(FrameError::Limit("bytes in the note"));
-        }
-        // Each would take six bytes in a reply, and the note has to fit into every status.
-        if start.note.chars().any(char::is_control) {
-            return Err(FrameError::Limit("control characters in the note"));
-        }
+    match &request {
+        Request::Start(start) => check_counts(&start.arguments, start.environment.len(), &start.note)?,
+        Request::StartService(start) => check_counts(&start.command, start.environment.len(), &start.note)?,
+        _ => {}
     }
     Ok(request)
+}
+
+fn check_counts(arguments: &[String], variables: usize, note: &str) -> Result<(), FrameError> {
+    if arguments.len() > ARGUMENTS_MAX {
+        return Err(FrameError::Limit("arguments"));
+    }
+    if variables > VARIABLES_MAX {
+        return Err(FrameError::Limit("environment variables"));
+    }
+    if note.len() > NOTE_BYTES_MAX {
+        return Err(FrameError::Limit("bytes in the note"));
+    }
+    // Each would take six bytes in a reply, and the note has to fit into every status.
+    if note.chars().any(char::is_control) {
+        return Err(FrameError::Limit("control characters in the note"));
+    }
+    Ok(())
 }
 
 /// Reads one body from a blocking reader.
@@ -177,11 +184,11 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_version_one() {
+    fn golden_bytes_of_version_two() {
         let request =
             Request::CheckAccount(CheckAccount { user: alice(), ticket: Some(Secret::new("t".into())) });
         let bytes = encode(&request).expect("short enough");
-        assert_eq!(&bytes[..8], b"hub\x01\x00\x00\x00\x2f");
+        assert_eq!(&bytes[..8], b"hub\x02\x00\x00\x00\x2f");
         assert_eq!(&bytes[8..], br#"{"check_account":{"user":"alice","ticket":"t"}}"#);
         assert_eq!(bytes.len(), 8 + 0x2f);
     }
@@ -201,16 +208,16 @@ mod tests {
 
     #[test]
     fn a_long_frame_is_refused_by_its_header_alone() {
-        assert!(matches!(body_length(*b"hub\x01\x00\x00\x40\x01"), Err(FrameError::TooLong(16385))));
-        assert!(matches!(body_length(*b"hub\x02\x00\x00\x00\x01"), Err(FrameError::Version(2))));
+        assert!(matches!(body_length(*b"hub\x02\x00\x00\x40\x01"), Err(FrameError::TooLong(16385))));
+        assert!(matches!(body_length(*b"hub\x01\x00\x00\x00\x01"), Err(FrameError::Version(1))));
         assert!(matches!(body_length(*b"GET / HT"), Err(FrameError::NotAFrame)));
     }
 
     #[test]
     fn an_end_between_frames_is_told_from_one_within() {
         assert!(matches!(read_body(&mut [].as_slice()), Err(FrameError::Closed)));
-        assert!(matches!(read_body(&mut b"hub\x01".as_slice()), Err(FrameError::Io(_))));
-        assert!(matches!(read_body(&mut b"hub\x01\0\0\0\x05{}".as_slice()), Err(FrameError::Io(_))));
+        assert!(matches!(read_body(&mut b"hub\x02".as_slice()), Err(FrameError::Io(_))));
+        assert!(matches!(read_body(&mut b"hub\x02\0\0\0\x05{}".as_slice()), Err(FrameError::Io(_))));
     }
 
     #[test]
@@ -236,6 +243,20 @@ mod tests {
             r#"{{"start":{{"user":"alice","ticket":null,"server":"","profile":null,"listen":"unix","arguments":[{arguments}],"environment":{{}},"note":""}}}}"#
         );
         assert!(matches!(decode_request(body.as_bytes()), Err(FrameError::Limit("arguments"))));
+    }
+
+    #[test]
+    fn a_service_is_named_and_its_counts_are_limited() {
+        let start = |more: &str, count: usize| {
+            let command = vec!["\"x\""; count].join(",");
+            let body = format!(
+                r#"{{"start_service":{{"service":"cull","user":null,"command":[{command}],"directory":null,"environment":{{}},"note":""{more}}}}}"#
+            );
+            decode_request(body.as_bytes())
+        };
+        assert!(matches!(start("", 2), Ok(Request::StartService(s)) if s.service.as_str() == "cull"));
+        assert!(matches!(start("", ARGUMENTS_MAX + 1), Err(FrameError::Limit("arguments"))));
+        assert!(matches!(start(r#","uid":0"#, 1), Err(FrameError::Malformed(_))));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `idle`, just connected | [`Authenticate`] | `conversing` |
 //! | | [`CheckAccount`], [`Revoke`] | answered, then the connection ends |
-//! | | [`Start`] with a ticket or a standing grant | `running` |
+//! | | [`Start`] with a ticket or a standing grant, [`StartService`] | `running` |
 //! | `conversing`, after a [`Reply::Prompt`] | [`Answer`] | `conversing`, `authenticated` or the end |
 //! | `authenticated`, the PAM handle is kept for a while | [`Start`] without a ticket, for the same user | `running` |
 //! | `running`; also every connection to a session's control socket | `status`, `stop`, `log` | `running` |
@@ -45,6 +45,8 @@ pub enum Request {
     CheckAccount(CheckAccount),
     /// Start a server.
     Start(Box<Start>),
+    /// Start a service that root's policy names.
+    StartService(StartService),
     /// Make a ticket, or all of a user's tickets, worthless.
     Revoke(Revoke),
     /// Ask what this session is.
@@ -127,6 +129,27 @@ pub struct Start {
     /// Variables beside those of PAM; each must be one the helper knows or the policy allows.
     pub environment: BTreeMap<String, Secret>,
     /// Kept by the session and given back in every [`SessionStatus`]; the helper never reads it.
+    pub note: String,
+}
+
+/// Start the service that the policy has as `[service.NAME]`, as the account that stands there.
+///
+/// What the daemon's own configuration says of it is sent along to be compared: it chooses nothing, and a
+/// difference is refused, so that nobody believes that something else runs.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartService {
+    /// Which service.
+    pub service: ServerName,
+    /// The account that it is believed to run as; `None` is whichever root chose.
+    pub user: Option<UserName>,
+    /// The program and arguments that are believed to be started.
+    pub command: Vec<String>,
+    /// The directory that it is believed to start in; `None` is whichever root chose.
+    pub directory: Option<String>,
+    /// As [`Start::environment`].
+    pub environment: BTreeMap<String, Secret>,
+    /// As [`Start::note`].
     pub note: String,
 }
 
@@ -218,13 +241,13 @@ pub struct Account {
 pub struct SessionStatus {
     /// Its id, also the name of its control socket.
     pub session: SessionId,
-    /// Whose server.
+    /// Whose server, or the account of a service.
     pub user: UserName,
     /// The uid that it runs as.
     pub uid: u32,
-    /// Which of the user's servers.
+    /// Which of the user's servers, or which service.
     pub server: ServerName,
-    /// Which profile it was started from.
+    /// Which profile it was started from; `service` for a service.
     pub profile: ProfileName,
     /// The server's process.
     pub pid: i32,
@@ -246,6 +269,8 @@ pub enum Endpoint {
     Unix(String),
     /// This port of 127.0.0.1.
     Tcp(u16),
+    /// A service, which listens where the daemon's configuration says, if at all.
+    Service,
 }
 
 /// How a server ended.
@@ -298,7 +323,7 @@ pub enum RefusalCode {
     TooManySessions,
     /// This server runs already.
     AlreadyRunning,
-    /// The policy has no such profile.
+    /// The policy has no such profile or service, or another service than the daemon believes.
     ProfileUnknown,
     /// None of the profile's programs exists, or one is not safe to run.
     ProgramMissing,

@@ -41,7 +41,7 @@ pub enum NameError {
 #[serde(transparent)]
 pub struct UserName(String);
 
-/// The name of one of a person's servers; empty for the default server.
+/// The name of one of a person's servers, empty for the default server; or the name of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct ServerName(String);
@@ -93,6 +93,11 @@ impl ProfileName {
             c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_'
         })?;
         if text.is_empty() { Err(NameError::Empty) } else { Ok(Self(text)) }
+    }
+
+    /// What a service has in the place of a profile's name.
+    pub fn of_a_service() -> Self {
+        Self("service".to_owned())
     }
 
     /// The profile used when none is named.

@@ -38,8 +38,8 @@ async fn error_of(chunks: Vec<Vec<u8>>) -> HelperError {
 
 #[tokio::test]
 async fn a_helper_of_another_version_is_told_with_what_to_do() {
-    let error = error_of(vec![b"hub\x02\0\0\0\x06".to_vec()]).await;
-    assert!(matches!(error, HelperError::Frame(FrameError::Version(2))));
+    let error = error_of(vec![b"hub\x01\0\0\0\x06".to_vec()]).await;
+    assert!(matches!(error, HelperError::Frame(FrameError::Version(1))));
     assert!(error.to_string().contains("install both programs from one package"), "{error}");
 }
 
@@ -50,15 +50,15 @@ async fn what_is_no_frame_is_refused() {
         HelperError::Frame(FrameError::NotAFrame)
     ));
     assert!(matches!(
-        error_of(vec![b"hub\x01\0\x01\0\0".to_vec()]).await,
+        error_of(vec![b"hub\x02\0\x01\0\0".to_vec()]).await,
         HelperError::Frame(FrameError::TooLong(65536))
     ));
     assert!(matches!(
-        error_of(vec![b"hub\x01\0\0\0\0".to_vec()]).await,
+        error_of(vec![b"hub\x02\0\0\0\0".to_vec()]).await,
         HelperError::Frame(FrameError::Malformed(_))
     ));
     assert!(matches!(
-        error_of(vec![b"hub\x01\0\0\0\x02{}".to_vec()]).await,
+        error_of(vec![b"hub\x02\0\0\0\x02{}".to_vec()]).await,
         HelperError::Frame(FrameError::Malformed(_))
     ));
 }
@@ -66,9 +66,9 @@ async fn what_is_no_frame_is_refused() {
 #[tokio::test]
 async fn an_end_without_an_answer_is_an_error_whenever_it_comes() {
     assert!(matches!(error_of(Vec::new()).await, HelperError::Frame(_)));
-    assert!(matches!(error_of(vec![b"hub\x01".to_vec()]).await, HelperError::Frame(FrameError::Io(_))));
+    assert!(matches!(error_of(vec![b"hub\x02".to_vec()]).await, HelperError::Frame(FrameError::Io(_))));
     assert!(matches!(
-        error_of(vec![b"hub\x01\0\0\0\x06\"do".to_vec()]).await,
+        error_of(vec![b"hub\x02\0\0\0\x06\"do".to_vec()]).await,
         HelperError::Frame(FrameError::Io(_))
     ));
 }

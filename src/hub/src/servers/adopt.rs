@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use hubd_proto::message::SessionStatus;
+use hubd_proto::message::{Endpoint, SessionStatus};
 use hubd_proto::{SessionId, UserName};
 use hubd_store::{Spawner, StoreError};
 use tokio::sync::oneshot;
@@ -279,6 +279,7 @@ async fn running(hub: &Arc<Hub>, sockets: Sockets, limit: Duration) -> Answers {
                 );
                 *odd += 1;
             }
+            Ok(Ok((status, _))) if status.endpoint == Endpoint::Service => {}
             // It has been told to end; the records of it are cleaned as if it had.
             Ok(Ok((status, _))) if status.stopping => {}
             // The hub knows people in lower case, whatever the directory does.

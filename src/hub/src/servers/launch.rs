@@ -32,6 +32,8 @@ impl Session {
         let endpoint = match &self.status.endpoint {
             Endpoint::Unix(path) => hubd_proxy::Endpoint::Unix(PathBuf::from(path)),
             Endpoint::Tcp(port) => hubd_proxy::Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))),
+            // A session of that kind is never taken for a server; nobody listens on port 0.
+            Endpoint::Service => hubd_proxy::Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         };
         Target { endpoint, uid: Some(self.status.uid) }
     }
@@ -42,6 +44,7 @@ pub(super) fn address(status: &SessionStatus, url: &str) -> ServerAddress {
     let (ip, port) = match &status.endpoint {
         Endpoint::Unix(path) => (path.clone(), 0),
         Endpoint::Tcp(port) => (Ipv4Addr::LOCALHOST.to_string(), i64::from(*port)),
+        Endpoint::Service => (String::new(), 0),
     };
     ServerAddress { ip, port, base_url: url.to_owned() }
 }

@@ -401,6 +401,7 @@ async fn serve(endpoint: Endpoint, how: OnStart) {
                 tokio::spawn(one(stream, answer));
             }
         }
+        Endpoint::Service => {}
     }
 }
 
