@@ -73,6 +73,15 @@ fn wrong_unknown_locked_and_barred_are_told_apart_by_nothing() -> Result<()> {
 }
 
 #[test]
+fn an_account_whose_name_the_pattern_does_not_take_is_turned_away() -> Result<()> {
+    let helper = HelperProcess::start("username_pattern = \"[x][x]{0,3}\"")?;
+    let user = TestUser::make("pattern", &[])?;
+    ensure!(refused_login(&helper, &user.name, PASSWORD)?.0.code == RefusalCode::LoginRefused);
+    ensure!(helper.audit().contains("username_pattern"), "{}", helper.audit());
+    Ok(())
+}
+
+#[test]
 fn an_expired_account_is_told_so_after_the_right_password_only() -> Result<()> {
     let helper = HelperProcess::start("")?;
     let user = TestUser::make("expired", &[])?;

@@ -39,12 +39,14 @@ impl Account {
     /// # Errors
     /// NSS failed, for instance because a directory server does not answer.
     pub fn find(setup: &Setup, name: &UserName) -> nix::Result<Option<Self>> {
-        let found =
-            if setup.root { User::from_name(name.as_str())? } else { User::from_uid(Uid::effective())? };
-        let Some(user) = found else { return Ok(None) };
-        if setup.root && user.name != name.as_str() {
+        if setup.root && !setup.policy.username_pattern.takes(name.as_str()) {
             return Ok(None);
         }
+        let found =
+            if setup.root { User::from_name(name.as_str())? } else { User::from_uid(Uid::effective())? };
+        let Some(user) = found.filter(|user| !setup.root || user.name == name.as_str()) else {
+            return Ok(None);
+        };
         let shell = if user.shell.as_os_str().is_empty() { "/bin/sh".into() } else { user.shell };
         let home = if setup.root { user.dir } else { trial_home(setup, name) };
         Ok(Some(Self { name: name.clone(), uid: user.uid, gid: user.gid, home, shell }))
