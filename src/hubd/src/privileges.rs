@@ -19,7 +19,9 @@ pub fn harden() -> anyhow::Result<()> {
     prctl::set_no_new_privs().context("cannot set no_new_privs")?;
     // Memory holds passwords for moments and the TLS key for good: no core file, no ptrace by the same uid.
     prctl::set_dumpable(false).context("cannot forbid core dumps")?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).context("cannot forbid core dumps")?;
+    if getrlimit(Resource::RLIMIT_CORE).context("cannot read the limit of core dumps")? != (0, 0) {
+        setrlimit(Resource::RLIMIT_CORE, 0, 0).context("cannot forbid core dumps")?;
+    }
     raise_descriptors()
 }
 
@@ -44,6 +46,10 @@ fn refuse_root() -> anyhow::Result<()> {
 fn clear_capabilities() -> anyhow::Result<()> {
     // The bounding set needs a capability to be changed; without one, no_new_privs makes it worthless.
     for set in [CapSet::Ambient, CapSet::Effective, CapSet::Inheritable, CapSet::Permitted] {
+        // The unit's seccomp filter forbids capset(2) and setrlimit(2), and has done what they would do here.
+        if caps::read(None, set)?.is_empty() {
+            continue;
+        }
         caps::clear(None, set).with_context(|| format!("cannot give up the {set:?} capabilities"))?;
         if !caps::read(None, set)?.is_empty() {
             bail!("the {set:?} capabilities are still there after giving them up");
@@ -54,6 +60,9 @@ fn clear_capabilities() -> anyhow::Result<()> {
 
 /// Each person needs a few descriptors; the usual soft limit of 1024 is there for select(2), which nothing here uses.
 fn raise_descriptors() -> anyhow::Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the limit of descriptors")?;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the limit of descriptors")?;
+    if soft == hard {
+        return Ok(());
+    }
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of descriptors")
 }
