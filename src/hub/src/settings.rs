@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hubd_proto::{ProfileName, Secret, UserName};
+use hubd_store::{ConfiguredGroup, DEFAULT_ROLES, RoleDefinition, RoleMembers};
 use zeroize::Zeroizing;
+
+use crate::auth::scopes::CustomScopes;
 
 /// Everything the hub has to know. Names are JupyterHub's option names.
 pub struct Settings {
@@ -38,6 +41,12 @@ pub struct Settings {
     pub shutdown_on_logout: bool,
     /// `JupyterHub.template_vars`.
     pub template_vars: BTreeMap<String, serde_json::Value>,
+    /// `JupyterHub.load_roles` over the default roles.
+    pub roles: RoleSettings,
+    /// `JupyterHub.load_groups`.
+    pub groups: Vec<ConfiguredGroup>,
+    /// `JupyterHub.custom_scopes`.
+    pub custom_scopes: CustomScopes,
     /// Who may log in and how.
     pub authenticator: AuthenticatorSettings,
     /// How servers are started.
@@ -52,6 +61,24 @@ impl Settings {
     /// The prefix of everything the hub serves: `base_url` + `hub/`.
     pub fn hub_prefix(&self) -> String {
         format!("{}hub/", self.base_url)
+    }
+}
+
+/// The roles that there shall be, and who has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleSettings {
+    /// Default roles that the configuration does not override.
+    pub defaults: Vec<RoleDefinition>,
+    /// Roles of the configuration, overridden default roles among them.
+    pub configured: Vec<RoleDefinition>,
+    /// Who has the roles of the configuration.
+    pub members: Vec<RoleMembers>,
+}
+
+impl Default for RoleSettings {
+    fn default() -> Self {
+        let defaults = DEFAULT_ROLES.iter().map(RoleDefinition::from).collect();
+        Self { defaults, configured: Vec::new(), members: Vec::new() }
     }
 }
 

@@ -14,11 +14,12 @@ use hubd_store::Store;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
+use crate::auth::scopes::CustomScopes;
 use crate::clock::{Clock, Random};
 use crate::helper::HelperClient;
 use crate::hub::Parts;
 use crate::servers::{StartRequest, State};
-use crate::settings::{AuthenticatorKind, AuthenticatorSettings, SocketKind, SpawnerSettings};
+use crate::settings::{AuthenticatorKind, AuthenticatorSettings, RoleSettings, SocketKind, SpawnerSettings};
 use crate::{Hub, Settings};
 
 pub(crate) use fake_helper::{CODE, FakeHelper, OnStart, PASSWORD, TICKET};
@@ -111,6 +112,9 @@ pub(crate) fn settings() -> Settings {
         active_server_limit: 0,
         shutdown_on_logout: false,
         template_vars: BTreeMap::new(),
+        roles: RoleSettings::default(),
+        groups: Vec::new(),
+        custom_scopes: CustomScopes::default(),
         authenticator: AuthenticatorSettings {
             kind: AuthenticatorKind::Pam,
             admin_users: BTreeSet::new(),

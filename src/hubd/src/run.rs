@@ -17,7 +17,7 @@ use hubd_proxy::{
     Api, Endpoint, Listener, PairFiles, Proxy, ProxySettings, Redirect, RouteData, Routes, Target, Tls,
     TlsSettings,
 };
-use hubd_store::Store;
+use hubd_store::{Store, StoreError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -230,9 +230,13 @@ fn hub(
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
     });
-    if let Err(error) = hub.prepare_records() {
+    match hub.prepare_records() {
+        Ok(()) => {}
+        Err(error @ StoreError::UndefinedService { .. }) => return Err(error.into()),
         // A full disk must not keep running servers from their people.
-        tracing::error!(%error, "cannot bring the records up to date with the configuration");
+        Err(error) => {
+            tracing::error!(%error, "cannot bring the records up to date with the configuration");
+        }
     }
     Ok(hub)
 }

@@ -66,6 +66,14 @@ pub enum StoreError {
     /// A row that must exist does not.
     #[error("no such {0}: {1}")]
     Missing(&'static str, String),
+    /// The configuration gives a role to a service that there is not.
+    #[error("Found undefined service {service} in role {role}. Define it first in JupyterHub.services.")]
+    UndefinedService {
+        /// The role.
+        role: String,
+        /// The service.
+        service: String,
+    },
     /// Anything else that SQLite said.
     #[error("the database {path} cannot be used: {source}")]
     Sqlite {

@@ -1,9 +1,12 @@
 //! The tables `groups` and `user_group_map`.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::Value;
 
 use crate::encoding::{column_dict, column_list, dict_column, list_column};
+use crate::users::{self, NewUser};
 use crate::{Page, Store, StoreError};
 
 /// A row of `groups` with its members.
@@ -19,6 +22,17 @@ pub struct Group {
     pub roles: Vec<String>,
     /// Names of the members.
     pub users: Vec<String>,
+}
+
+/// A group as the configuration has it. Loading it only adds members.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfiguredGroup {
+    /// Name.
+    pub name: String,
+    /// Names of users; those without a row get one.
+    pub users: Vec<String>,
+    /// Properties, which replace all that there are; `None` leaves them.
+    pub properties: Option<Value>,
 }
 
 /// The columns of [`Group`], in the order of `from_row`.
@@ -61,13 +75,32 @@ impl Store {
 
     /// Makes a group; `false` if the name is taken.
     pub fn create_group(&self, name: &str) -> Result<bool, StoreError> {
+        self.write(|transaction| make(transaction, name))
+    }
+
+    /// Makes the groups that the configuration names, adds members and replaces properties.
+    /// `new_cookie_id` makes 32 hex digits that nobody can guess.
+    pub fn load_groups(
+        &self,
+        groups: &[ConfiguredGroup],
+        new_cookie_id: &mut dyn FnMut() -> String,
+        now: SystemTime,
+    ) -> Result<(), StoreError> {
         self.write(|transaction| {
-            let made = transaction
-                .prepare_cached(
-                    "INSERT INTO groups (name, properties) VALUES (?1, '{}') ON CONFLICT (name) DO NOTHING",
-                )?
-                .execute([name])?;
-            Ok(made > 0)
+            for group in groups {
+                if make(transaction, &group.name)? {
+                    tracing::info!("Creating group {}", group.name);
+                }
+                for user in &group.users {
+                    if users::find(transaction, user)?.is_none() {
+                        tracing::info!("Creating user {user} found in group: {}", group.name);
+                        let new = NewUser { name: user.clone(), admin: false, cookie_id: new_cookie_id() };
+                        users::insert(transaction, &new, now)?;
+                    }
+                }
+                fill(transaction, group)?;
+            }
+            Ok(())
         })
     }
 
@@ -130,6 +163,35 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// Makes a group; `false` if the name is taken.
+pub(crate) fn make(transaction: &Transaction<'_>, name: &str) -> Result<bool, StoreError> {
+    let made = transaction
+        .prepare_cached(
+            "INSERT INTO groups (name, properties) VALUES (?1, '{}') ON CONFLICT (name) DO NOTHING",
+        )?
+        .execute([name])?;
+    Ok(made > 0)
+}
+
+/// Adds the configured members, who exist, and sets the configured properties. Writes nothing that is there.
+fn fill(transaction: &Transaction<'_>, group: &ConfiguredGroup) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached(
+            "INSERT OR IGNORE INTO user_group_map (user_id, group_id)
+             SELECT u.id, g.id FROM users u, groups g
+             WHERE g.name = ?1 AND u.name IN (SELECT value FROM json_each(?2))",
+        )?
+        .execute(params![group.name, list_column(group.users.iter().map(String::as_str))])?;
+    if let Some(properties) = &group.properties
+        && find(transaction, &group.name)?.is_some_and(|found| found.properties != *properties)
+    {
+        transaction
+            .prepare_cached("UPDATE groups SET properties = ?2 WHERE name = ?1")?
+            .execute(params![group.name, dict_column(properties)])?;
+    }
+    Ok(())
 }
 
 fn find(connection: &Connection, name: &str) -> Result<Option<Group>, StoreError> {

@@ -11,6 +11,7 @@ mod schema;
 mod activity;
 mod groups;
 mod life;
+mod load_roles;
 mod oauth;
 mod roles;
 mod services;
@@ -27,11 +28,12 @@ mod hash;
 pub use database::Store;
 pub use encoding::{JsonError, from_json, to_json};
 pub use error::StoreError;
-pub use groups::Group;
+pub use groups::{ConfiguredGroup, Group};
 pub use hash::{
     CLIENT_SECRET_ROUNDS, GENERATED_ROUNDS, TOKEN_BYTES_MAX, hash_token, token_matches, token_prefix,
 };
 pub use life::{ServerAddress, ServerStart};
+pub use load_roles::{MustHaveUserRole, RoleDefinition, RoleMembers};
 pub use oauth::{CodeUse, OAuthClient, OAuthCode};
 pub use roles::{DEFAULT_ROLES, DefaultRole};
 pub use schema::SCHEMA_REVISION;

@@ -54,7 +54,7 @@ pub const DEFAULT_ROLES: [DefaultRole; 4] = [
 
 /// Makes a role, or resets description and scopes of one that exists. Writes nothing when they are the same,
 /// so that a hub starts on a full disk.
-pub(crate) const DEFINE: &str = "INSERT INTO roles (name, description, scopes, managed_by_auth)
+const DEFINE: &str = "INSERT INTO roles (name, description, scopes, managed_by_auth)
     VALUES (?1, ?2, ?3, 0)
     ON CONFLICT (name) DO UPDATE SET description = excluded.description, scopes = excluded.scopes
         WHERE description IS NOT excluded.description OR scopes IS NOT excluded.scopes";

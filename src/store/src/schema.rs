@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::StoreError;
 use crate::encoding::list_column;
-use crate::roles::{DEFAULT_ROLES, DEFINE};
+use crate::roles::DEFAULT_ROLES;
 
 /// The revision of JupyterHub 6.1's schema, `alembic_version.version_num`.
 pub const SCHEMA_REVISION: &str = "f460b0348206";
@@ -57,9 +57,28 @@ pub(crate) fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreE
          WHERE NOT EXISTS (SELECT 1 FROM oauth_clients WHERE identifier = 'jupyterhub')",
         [],
     )?;
+    make_default_roles(connection)
+}
+
+/// Makes the default roles that are missing. Users of a database without any role (before 2.0, or made by
+/// hand) get theirs, as JupyterHub's upgrade does it.
+fn make_default_roles(connection: &Connection) -> Result<(), StoreError> {
+    let none: bool = connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM roles)", [], |row| row.get(0))?;
     for role in &DEFAULT_ROLES {
         let scopes = list_column(role.scopes.iter().copied());
-        connection.execute(DEFINE, (role.name, role.description, scopes))?;
+        connection.execute(
+            "INSERT INTO roles (name, description, scopes, managed_by_auth) VALUES (?1, ?2, ?3, 0)
+             ON CONFLICT (name) DO NOTHING",
+            (role.name, role.description, scopes),
+        )?;
+    }
+    if none {
+        connection.execute(
+            "INSERT INTO user_role_map (user_id, role_id, managed_by_auth)
+             SELECT u.id, r.id, 0 FROM users u, roles r
+             WHERE r.name = 'user' OR (r.name = 'admin' AND u.admin = 1)",
+            [],
+        )?;
     }
     Ok(())
 }

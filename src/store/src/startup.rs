@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use rusqlite::params;
 
-use crate::encoding::{list_column, time_column};
+use crate::encoding::time_column;
 use crate::users::{NewUser, find, insert, set_admin};
 use crate::{Store, StoreError};
 
@@ -14,12 +14,10 @@ pub struct ConfiguredUsers<'a> {
     pub admins: Vec<&'a str>,
     /// `Authenticator.allowed_users`.
     pub allowed: Vec<&'a str>,
-    /// `Authenticator.blocked_users`: no admin flag, no roles, no groups.
-    pub blocked: Vec<&'a str>,
 }
 
 impl Store {
-    /// Makes the rows of configured users, flags admins, and takes from blocked users what they had.
+    /// Makes the rows of configured users, and flags admins.
     /// `new_cookie_id` makes 32 hex digits that nobody can guess.
     pub fn configure_users(
         &self,
@@ -38,21 +36,37 @@ impl Store {
                     set_admin(transaction, user.id, true)?;
                 }
             }
-            let blocked = list_column(users.blocked.iter().copied());
-            for sql in [
-                "UPDATE users SET admin = 0 WHERE name IN (SELECT value FROM json_each(?1))",
-                "DELETE FROM user_role_map WHERE user_id IN
-                     (SELECT id FROM users WHERE name IN (SELECT value FROM json_each(?1)))",
-                "DELETE FROM user_group_map WHERE user_id IN
-                     (SELECT id FROM users WHERE name IN (SELECT value FROM json_each(?1)))",
-            ] {
-                transaction.prepare_cached(sql)?.execute([&blocked])?;
-            }
             transaction
                 .prepare_cached(
                     "UPDATE users SET created = coalesce(last_activity, ?1) WHERE created IS NULL",
                 )?
                 .execute([time_column(now)])?;
+            Ok(())
+        })
+    }
+
+    /// Takes from blocked users (`Authenticator.blocked_users`) what they had: admin flag, roles and groups.
+    pub fn strip_users(&self, blocked: &[&str]) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            for name in blocked {
+                let Some(user) = find(transaction, name)? else { continue };
+                if user.admin {
+                    tracing::warn!("Removing admin permissions from blocked user {name}");
+                }
+                if !user.roles.is_empty() {
+                    tracing::warn!("Removing blocked user {name} from roles: {}", user.roles.join(", "));
+                }
+                if !user.groups.is_empty() {
+                    tracing::warn!("Removing blocked user {name} from groups: {}", user.groups.join(", "));
+                }
+                for sql in [
+                    "UPDATE users SET admin = 0 WHERE id = ?1 AND admin IS NOT 0",
+                    "DELETE FROM user_role_map WHERE user_id = ?1",
+                    "DELETE FROM user_group_map WHERE user_id = ?1",
+                ] {
+                    transaction.prepare_cached(sql)?.execute([user.id])?;
+                }
+            }
             Ok(())
         })
     }

@@ -413,8 +413,7 @@ fn configured_users_get_their_rows_and_blocked_ones_lose_their_rights() {
     store.ensure_user("old", "c1", now()).unwrap();
     let mallory = NewUser { name: "mallory".into(), admin: true, cookie_id: "c2".into() };
     store.create_users(&[mallory], now()).unwrap();
-    let users =
-        ConfiguredUsers { admins: vec!["root1", "old"], allowed: vec!["ann"], blocked: vec!["mallory"] };
+    let users = ConfiguredUsers { admins: vec!["root1", "old"], allowed: vec!["ann"] };
     let mut counter = 0;
     let mut next = || {
         counter += 1;

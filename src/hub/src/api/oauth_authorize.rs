@@ -18,7 +18,7 @@ use super::{body, oauth_token};
 use crate::Hub;
 use crate::auth::Browser;
 use crate::auth::scopes::{
-    Access, Owner, Target, access, access_scope, client_of, expand, find, intersect, known, resolve_requested,
+    Access, Owner, Target, access, access_scope, client_of, expand, intersect, resolve_requested,
 };
 use crate::error::HttpError;
 use crate::pages::headers::allow_form_target;
@@ -84,7 +84,7 @@ pub async fn ask(State(hub): State<Arc<Hub>>, parts: Parts) -> Result<Response, 
             identifier => client.identifier.as_str(),
             redirect_uri => client.redirect_uri.as_str(),
         },
-        scope_descriptions => Serde(&descriptions(&authorization.grant.granted, browser)),
+        scope_descriptions => Serde(&descriptions(&visit.hub, &authorization.grant.granted, browser)),
         allowed_scopes => Serde(&authorization.grant.granted),
         only_identify => authorization.grant.granted == authorization.grant.required,
     };
@@ -203,7 +203,7 @@ fn grant(
             }
         }
     }
-    if wanted.iter().any(|scope| known(scope).is_err()) {
+    if wanted.iter().any(|scope| hub.settings.custom_scopes.known(scope).is_err()) {
         return Ok(None);
     }
     let of = |scopes: &BTreeSet<String>| expand(&scopes.iter().collect::<Vec<_>>(), owner, client_of(client));
@@ -299,11 +299,11 @@ fn redirect(uri: &str, pairs: &[(&str, &str)], state: Option<&str>) -> String {
 }
 
 /// What the scopes mean, for the page that asks.
-fn descriptions(scopes: &BTreeSet<String>, browser: &Browser) -> Vec<serde_json::Value> {
+fn descriptions(hub: &Hub, scopes: &BTreeSet<String>, browser: &Browser) -> Vec<serde_json::Value> {
     let describe = |scope: &String| {
         let (name, filter) = scope.split_once('!').unwrap_or((scope, ""));
         let filter = if filter == "user" { format!("user={}", browser.name) } else { filter.to_owned() };
-        let meaning = find(name).map_or(name, |scope| scope.meaning);
+        let meaning = hub.settings.custom_scopes.meaning(name).unwrap_or(name);
         serde_json::json!({ "scope": scope, "description": meaning, "filter": filter })
     };
     scopes.iter().map(describe).collect()

@@ -13,7 +13,7 @@ use super::models::Viewer;
 use super::page::Paging;
 use super::{python, timestamps};
 use crate::auth::Caller;
-use crate::auth::scopes::{Access, Target, known};
+use crate::auth::scopes::{Access, Target};
 use crate::error::HttpError;
 
 /// `GET /shares/OWNER`.
@@ -152,7 +152,11 @@ pub(super) fn scopes(ask: &Ask, data: &Map<String, Value>, keys: &[&str]) -> Res
             let text = format!("!{own} not allowed on sharing {scope}, only !{filter}");
             return Err(HttpError::bad_request(text));
         }
-        known(name).map_err(|error| HttpError::bad_request(format!("\"{error}\"")))?;
+        ask.hub
+            .settings
+            .custom_scopes
+            .known(name)
+            .map_err(|error| HttpError::bad_request(format!("\"{error}\"")))?;
         scopes.push(format!("{name}!{filter}"));
     }
     scopes.sort_unstable();

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{Answer, ApiError, empty, json_answer, read_answer};
 use super::ask::Ask;
 use super::{body, models, python};
-use crate::auth::scopes::{Held, Owner, Target, expand, intersect, known};
+use crate::auth::scopes::{Held, Owner, Target, expand, intersect};
 use crate::auth::{Caller, CallerKind};
 use crate::error::HttpError;
 use crate::login::LoginStep;
@@ -173,7 +173,11 @@ fn scopes(
         (None, None) => raw.extend(ask.hub.store.role_scopes("token")?.unwrap_or_default()),
     }
     for scope in &raw {
-        known(scope).map_err(|error| HttpError::bad_request(format!("\"{error}\"")))?;
+        ask.hub
+            .settings
+            .custom_scopes
+            .known(scope)
+            .map_err(|error| HttpError::bad_request(format!("\"{error}\"")))?;
     }
     let owned = ask.hub.scopes_of_user(user)?;
     let list: Vec<&String> = raw.iter().collect();

@@ -103,7 +103,8 @@ fn wanted(visit: &Visit, browser: &Browser, form: &Form) -> Result<Wanted, HttpE
         return Err(refuse(format!("A token can have {SCOPES_MAX} permissions at most.")));
     }
     for scope in &asked {
-        scopes::known(scope).map_err(|unknown| refuse(format!("There is no permission {}.", unknown.0)))?;
+        let known = visit.hub.settings.custom_scopes.known(scope);
+        known.map_err(|unknown| refuse(format!("There is no permission {}.", unknown.0)))?;
     }
     let inherits = asked.is_empty() || asked.iter().any(|scope| scope == "inherit");
     if !inherits {

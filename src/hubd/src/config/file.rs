@@ -1,8 +1,10 @@
 //! Reading hubd.toml and conf.d/*.toml: every assignment with its file, line and column.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Origin, Problem};
@@ -23,6 +25,8 @@ pub struct Assignment {
     pub value: toml::Value,
     /// Where it stands.
     pub origin: Origin,
+    /// Where the parts of a list or table stand, by JSON pointer: `/0/scopes/1`.
+    pub parts: BTreeMap<String, Origin>,
 }
 
 /// The files to read for a main file, in order: the file itself, then `conf.d/*.toml` beside it by name.
@@ -109,11 +113,14 @@ fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Vec<Assignment
             continue;
         }
         for (key, value) in keys {
+            let mut parts = BTreeMap::new();
+            place(value, "", &at, &mut parts);
             assignments.push(Assignment {
                 class: class.get_ref().to_string(),
                 key: key.get_ref().to_string(),
                 value: owned(value.get_ref()),
                 origin: at(key.span().start),
+                parts,
             });
         }
     }
@@ -126,6 +133,32 @@ fn outside(origin: &Origin, key: &str) -> Problem {
     let class = super::options::OPTIONS.iter().find(|option| option.key == key).map(|option| option.class);
     let cure = format!("write it below a line [{}]", class.unwrap_or("CLASS"));
     Problem::new(origin, format!("{key} stands outside of a table"), cure)
+}
+
+/// Notes where the parts of a list or table stand, each under its JSON pointer below `pointer`.
+fn place(
+    value: &Spanned<DeValue<'_>>,
+    pointer: &str,
+    at: &impl Fn(usize) -> Origin,
+    parts: &mut BTreeMap<String, Origin>,
+) {
+    match value.get_ref() {
+        DeValue::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let pointer = format!("{pointer}/{index}");
+                parts.insert(pointer.clone(), at(item.span().start));
+                place(item, &pointer, at, parts);
+            }
+        }
+        DeValue::Table(table) => {
+            for (key, item) in table {
+                let pointer = format!("{pointer}/{}", key.get_ref());
+                parts.insert(pointer.clone(), at(key.span().start));
+                place(item, &pointer, at, parts);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The same value without positions.
@@ -167,6 +200,21 @@ mod tests {
         assert_eq!(assignments[0].value, toml::Value::Integer(8000));
         assert_eq!(assignments[0].origin.to_string(), "hubd.toml:3:1");
         assert_eq!(assignments[1].origin.to_string(), "hubd.toml:4:3");
+    }
+
+    #[test]
+    fn the_parts_of_lists_of_tables_know_their_lines() {
+        let mut problems = Vec::new();
+        let text = "[[JupyterHub.load_roles]]\nname = \"a\"\n\n[[JupyterHub.load_roles]]\nname = \"b\"\n\
+                    scopes = [\n  \"x\",\n  \"y\",\n]\n[JupyterHub.load_groups.g]\nusers = []\n";
+        let assignments = parse(Path::new("hubd.toml"), text, &mut problems);
+        assert_eq!(problems, []);
+        let line = |assignment: usize, part: &str| assignments[assignment].parts[part].to_string();
+        assert_eq!(assignments[0].origin.to_string(), "hubd.toml:1:14");
+        assert_eq!(line(0, "/0"), "hubd.toml:1:1");
+        assert_eq!(line(0, "/1"), "hubd.toml:4:1");
+        assert_eq!(line(0, "/1/scopes/1"), "hubd.toml:8:3");
+        assert_eq!(line(1, "/g/users"), "hubd.toml:11:1");
     }
 
     #[test]

@@ -22,7 +22,15 @@ const SIMPLE: &[&str] = &["SimpleLocalProcessSpawner", "LocalProcessSpawner", "S
 const SLOW_SECONDS_MAX: f64 = 86_400.0;
 
 /// Works out the settings; the cookie secret is loaded later.
-pub fn settings(values: &Values, public: &BindUrl, inner: &BindUrl, problems: &mut Vec<Problem>) -> Settings {
+pub fn settings(
+    values: &mut Values,
+    public: &BindUrl,
+    inner: &BindUrl,
+    problems: &mut Vec<Problem>,
+) -> Settings {
+    let authenticator = authenticator(values, problems);
+    let roles = super::roles::read(values, &authenticator.admin_users, problems);
+    values.warnings.extend(roles.warnings);
     let text = |key| Some(values.text(HUB, key)).filter(|text| !text.is_empty());
     let count = |key| u32::try_from(values.integer(HUB, key)).unwrap_or(0);
     let mut slow = |key| slow_timeout(values, key, problems);
@@ -50,7 +58,10 @@ pub fn settings(values: &Values, public: &BindUrl, inner: &BindUrl, problems: &m
         active_server_limit: count("active_server_limit"),
         shutdown_on_logout: values.yes(HUB, "shutdown_on_logout"),
         template_vars: values.table(HUB, "template_vars"),
-        authenticator: authenticator(values, problems),
+        roles: roles.roles,
+        groups: roles.groups,
+        custom_scopes: roles.custom_scopes,
+        authenticator,
         spawner: spawner(values, problems),
         slow_spawn_timeout,
         slow_stop_timeout,

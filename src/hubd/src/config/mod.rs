@@ -17,6 +17,7 @@ pub mod plan;
 pub mod problem;
 pub mod proxy;
 mod refused;
+mod roles;
 mod units;
 pub mod value;
 
@@ -49,6 +50,8 @@ pub struct Argument {
 #[derive(Debug, Default)]
 pub struct Values {
     set: BTreeMap<(String, &'static str), (Value, Origin)>,
+    /// Where the parts of lists and tables stand, by JSON pointer.
+    parts: BTreeMap<(String, &'static str), BTreeMap<String, Origin>>,
     /// What works but should be written differently.
     pub warnings: Vec<Problem>,
     /// The files that were read.
@@ -88,11 +91,28 @@ impl Values {
             return;
         };
         match option.kind.read_toml(&assignment.value) {
-            Ok(value) => {
-                self.set.insert((class, option.key), (value, origin.clone()));
-            }
+            Ok(value) => self.keep((class, option.key), value, assignment),
             Err(text) => problems.push(wrong_value(origin, &assignment.class, option, &text)),
         }
+    }
+
+    /// A later file replaces what an earlier one said, except that `[[Class.key]]` adds one more.
+    fn keep(&mut self, name: (String, &'static str), value: Value, assignment: &Assignment) {
+        let mut parts = assignment.parts.clone();
+        if let (Some((Value::Tables(tables), _)), Value::Tables(more)) = (self.set.get_mut(&name), &value) {
+            let shifted = |(pointer, origin): (String, Origin)| {
+                let (index, rest) = pointer.get(1..)?.split_once('/').unwrap_or((pointer.get(1..)?, ""));
+                let index = index.parse::<usize>().ok()? + tables.len();
+                let pointer = if rest.is_empty() { format!("/{index}") } else { format!("/{index}/{rest}") };
+                Some((pointer, origin))
+            };
+            parts = parts.into_iter().filter_map(shifted).collect();
+            tables.extend(more.iter().cloned());
+            self.parts.entry(name).or_default().extend(parts);
+            return;
+        }
+        self.parts.insert(name.clone(), parts);
+        self.set.insert(name, (value, assignment.origin.clone()));
     }
 
     fn argument(
@@ -113,6 +133,7 @@ impl Values {
         match self.set.get_mut(&name) {
             Some((present, _)) if seen.contains(&name) => present.extend(value),
             _ => {
+                self.parts.remove(&name);
                 self.set.insert(name.clone(), (value, origin));
                 seen.push(name);
             }
@@ -163,6 +184,19 @@ impl Values {
         set.map_or(Origin::Default, |(_, origin)| origin.clone())
     }
 
+    /// Where a part of a list or table was written, by JSON pointer (`/0/scopes/1`), or what holds it.
+    pub fn part_origin(&self, class: &str, key: &'static str, pointer: &str) -> Origin {
+        let parts = self.parts.get(&(class.to_owned(), key));
+        let mut pointer = Some(pointer);
+        while let Some(tried) = pointer {
+            if let Some(origin) = parts.and_then(|parts| parts.get(tried)) {
+                return origin.clone();
+            }
+            pointer = tried.rsplit_once('/').map(|(above, _)| above).filter(|above| !above.is_empty());
+        }
+        self.origin(&[class], key)
+    }
+
     /// Whether an option was set to anything.
     pub fn is_set(&self, classes: &[&str], key: &str) -> bool {
         self.origin(classes, key) != Origin::Default
@@ -181,15 +215,6 @@ impl Values {
         match self.get(classes, key) {
             Some(Value::Secret(value::Hidden(secret))) => Some(secret).filter(|secret| !secret.is_empty()),
             _ => None,
-        }
-    }
-
-    /// An option of [`value::Kind::Tables`].
-    #[allow(dead_code, reason = "the first option of this kind is about to come")]
-    pub fn tables(&self, classes: &[&str], key: &str) -> Vec<BTreeMap<String, serde_json::Value>> {
-        match self.get(classes, key) {
-            Some(Value::Tables(tables)) => tables,
-            _ => Vec::new(),
         }
     }
 
@@ -227,6 +252,14 @@ impl Values {
         match self.get(classes, key) {
             Some(Value::Table(table)) => table,
             _ => BTreeMap::new(),
+        }
+    }
+
+    /// An option of [`value::Kind::Tables`].
+    pub fn tables(&self, classes: &[&str], key: &str) -> Vec<BTreeMap<String, serde_json::Value>> {
+        match self.get(classes, key) {
+            Some(Value::Tables(tables)) => tables,
+            _ => Vec::new(),
         }
     }
 }

@@ -62,6 +62,11 @@ pub const OPTIONS: &[Opt] = &[
     opt("JupyterHub", "shutdown_on_logout", Kind::Bool, "false", "Stop a person's servers when they log out."),
     opt("JupyterHub", "cleanup_servers", Kind::Bool, "false", "Stop all servers when hubd ends. JupyterHub's default is true; servers here survive a restart."),
     opt("JupyterHub", "tornado_settings", Kind::Table, "{}", "Of JupyterHub's web settings: slow_spawn_timeout and slow_stop_timeout, in seconds."),
+    // Roles and groups.
+    opt("JupyterHub", "load_roles", Kind::Tables, "[]", "Roles, one [[JupyterHub.load_roles]] each, with name, description, scopes, users, services and groups. A role has exactly the members named here; roles that are no longer here are deleted. The default roles user, admin, server and token can be given other members and, except admin, other scopes."),
+    opt("JupyterHub", "load_groups", Kind::Table, "{}", "Groups to make and fill: [JupyterHub.load_groups.NAME] with users and properties, or only a list of users under the name. Members are only added; properties replace those that there are."),
+    opt("JupyterHub", "extra_user_scopes", Kind::List, "[]", "Scopes that everybody has, added to those of the role user unless load_roles has that role."),
+    opt("JupyterHub", "custom_scopes", Kind::Table, "{}", "Scopes of your own for services: each name, custom:NAME, has a table with description and, for what it contains, subscopes."),
     // What people see.
     opt("JupyterHub", "default_url", Kind::Text, "\"\"", "Where people go after login, instead of to their server."),
     opt("JupyterHub", "redirect_to_server", Kind::Bool, "true", "After login go to the own server, not to the home page."),

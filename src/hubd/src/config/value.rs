@@ -33,7 +33,6 @@ pub enum Kind {
     /// A number of bytes within these bounds: a number, or text such as "512M" or "1.5G", in powers of 1024.
     Bytes(i64, i64),
     /// A list of tables of anything that JSON can hold.
-    #[allow(dead_code, reason = "the first option of this kind is about to come")]
     Tables,
     /// A table of texts.
     TextTable,

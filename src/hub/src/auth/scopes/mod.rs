@@ -5,6 +5,7 @@
 //! what two sets have in common.
 
 mod check;
+mod custom;
 mod expand;
 mod intersect;
 mod table;
@@ -16,9 +17,10 @@ use hubd_store::{ApiToken, OAuthClient, Store, StoreError, User};
 
 pub(crate) use check::filters;
 pub use check::{Access, Target, access};
+pub use custom::{CustomScope, CustomScopes};
 pub use expand::{ClientOf, Owner, UnknownScope, expand, known};
 pub use intersect::{Membership, intersect, resolve_requested};
-pub use table::{SCOPES, Scope, find};
+pub use table::{SCOPES, Scope, find, is_custom};
 
 use super::{Browser, CallerKind};
 use crate::Hub;
@@ -63,7 +65,7 @@ impl Hub {
         let now = self.clock.now();
         raw.extend(self.store.shared_with_user(user.id, now)?);
         raw.extend(self.store.shared_with_groups_of(user.id, now)?);
-        Ok(expand(&raw, owner, None))
+        Ok(expand(&self.settings.custom_scopes.with_subscopes(raw), owner, None))
     }
 
     /// Expanded scopes of a token: what it was given, as far as its owner still has it.
@@ -72,7 +74,8 @@ impl Hub {
             CallerKind::User(user) => (Owner::User(&user.name), self.scopes_of_user(user)?),
             CallerKind::Service(service) => {
                 let owner = Owner::Service(&service.name);
-                (owner, expand(&self.store.role_scopes_of_service(service.id)?, owner, None))
+                let raw = self.store.role_scopes_of_service(service.id)?;
+                (owner, expand(&self.settings.custom_scopes.with_subscopes(raw), owner, None))
             }
         };
         if token.scopes.iter().any(|scope| scope == "inherit") {
@@ -85,6 +88,7 @@ impl Hub {
         let mut raw = token.scopes.clone();
         raw.extend(owner.identify_scopes());
         raw.extend(client.as_ref().and_then(access_scope));
+        let raw = self.settings.custom_scopes.with_subscopes(raw);
         let given = expand(&raw, owner, client.as_ref().and_then(client_of));
         Ok(intersect(&given, &held, self.store.as_ref()))
     }
