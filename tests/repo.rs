@@ -12,8 +12,8 @@ const FILE_LINES_MAX: usize = 500;
 /// Source files longer than this are listed, in lines.
 const FILE_LINES_LISTED: usize = 300;
 /// Most lines of code in the root helper, without tests and comments. The aim is 1,500, what one person
-/// audits in an hour; this limit falls, so that it cannot grow away from it unseen. It rose once, for services.
-const HELPER_LINES_MAX: usize = 2995;
+/// audits in an hour; this limit only falls, so that it cannot grow away from it unseen.
+const HELPER_LINES_MAX: usize = 2700;
 /// The only file of the helper that may hold `unsafe`.
 const UNSAFE_FILE: &str = "src/helper/src/unix.rs";
 /// What must never be linked into the root helper.
@@ -186,7 +186,7 @@ fn every_key_of_the_policy_is_in_the_manual() {
     let manual = read("man/helper.toml.5");
     let source = read("src/helper/src/policy.rs");
     for of in ["pub struct Policy {", "pub struct Profile {", "pub struct Service {"] {
-        let body = source.split_once(of).expect("the struct is in policy.rs").1;
+        let body = source.split_once(of).expect("the table is in policy.rs").1;
         let body = body.split_once("\n}").unwrap().0;
         let keys: Vec<&str> = body
             .lines()

@@ -25,7 +25,7 @@ fn without_login_ticket_or_grant_nothing_starts() -> Result<()> {
     let (helper, user) = (helper("")?, TestUser::make("absent", &[])?);
     for name in [user.name.as_str(), "root", "hubt-nobody-at-all"] {
         helper.connect()?.refused(&start(name, None)?, RefusalCode::TicketMissing)?;
-        let ticket = Secret::new("A".repeat(43));
+        let ticket = Secret::new("a".repeat(64));
         helper.connect()?.refused(&start(name, Some(&ticket))?, RefusalCode::TicketInvalid)?;
     }
     for ticket in ["", "../../../../etc/passwd", &"A".repeat(10_000)] {

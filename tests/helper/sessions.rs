@@ -98,7 +98,7 @@ fn the_session_outlives_daemon_and_listener() -> Result<()> {
         connection.start(case.start("default")?)?
     };
     case.helper.stop_listening()?;
-    ensure!(!case.helper.socket().exists());
+    ensure!(case.helper.connect().is_err());
     let mut control = Connection::open(&case.helper.control(&status))?;
     ensure!(control.stop()?.stopped);
     case.nothing_is_left()

@@ -108,7 +108,7 @@ fn a_policy_that_others_may_write_is_refused_with_the_cure() -> Result<()> {
         ("standing_groups = [\"sudo\"]", "sudo"),
         ("pam_service = \"../x\"", "pam_service"),
         ("pam_service = \"Hubd\"", "pam_service"),
-        ("username_pattern = \".*\"", "pattern"),
+        ("max_uid = 5", "max_uid"),
         ("ticket_days = 0", "ticket_days"),
         ("[profile.\"A B\"]\n", "profile"),
         ("[profile.x]\nprogram = [\"sh\"]", "absolute"),

@@ -8,6 +8,7 @@ use hubd_proto::UserName;
 use nix::unistd::{Gid, Group, Uid, User};
 use zeroize::Zeroizing;
 
+use crate::policy::Policy;
 use crate::setup::Setup;
 
 /// uids that are never anybody's, beside root: nobody, and -1 as 16 and as 32 bits.
@@ -15,10 +16,13 @@ const NOBODY_UIDS: [u32; 3] = [65534, 65535, u32::MAX];
 /// uids that systemd hands out to services for a while (`DynamicUser=`).
 const SYSTEMD_DYNAMIC_UIDS: std::ops::RangeInclusive<u32> = 61184..=65519;
 
+/// Longest name unless root allows further characters, in bytes, as useradd(8).
+const NAME_BYTES_MAX: usize = 32;
+
 /// An account that exists. What it may do, [`bar`] says.
 #[derive(Debug, Clone)]
 pub struct Account {
-    /// Its name; equal to the name that was asked for.
+    /// Its name, as NSS spells it.
     pub name: UserName,
     /// Its uid.
     pub uid: Uid,
@@ -31,25 +35,28 @@ pub struct Account {
 }
 
 impl Account {
-    /// Looks the name up. `None`: there is no such account, it is spelled differently, or the policy's
-    /// pattern does not take it; then nobody else sees the name.
+    /// Looks the name up. `None`: there is no such account, it is spelled differently, or the policy does
+    /// not take the name. Directories may spell capitals where the daemon has small letters: what NSS
+    /// says is the name then.
     ///
     /// Without root every name is the helper's own account, with a home of its own.
     ///
     /// # Errors
     /// NSS failed, for instance because a directory server does not answer.
-    pub fn find(setup: &Setup, name: &UserName) -> nix::Result<Option<Self>> {
-        if setup.root && !setup.policy.username_pattern.takes(name.as_str()) {
+    pub fn find(setup: &Setup, asked: &UserName) -> nix::Result<Option<Self>> {
+        let found =
+            if setup.root { User::from_name(asked.as_str())? } else { User::from_uid(Uid::effective())? };
+        let Some(user) = found else { return Ok(None) };
+        let (mut name, mut home) = (asked.clone(), user.dir);
+        if !setup.root {
+            home = trial_home(setup, asked);
+        } else if same_name(&user.name, asked.as_str()) && takes(&setup.policy, &user.name) {
+            name = UserName::new(user.name).map_err(|_| nix::errno::Errno::EINVAL)?;
+        } else {
             return Ok(None);
         }
-        let found =
-            if setup.root { User::from_name(name.as_str())? } else { User::from_uid(Uid::effective())? };
-        let Some(user) = found.filter(|user| !setup.root || user.name == name.as_str()) else {
-            return Ok(None);
-        };
         let shell = if user.shell.as_os_str().is_empty() { "/bin/sh".into() } else { user.shell };
-        let home = if setup.root { user.dir } else { trial_home(setup, name) };
-        Ok(Some(Self { name: name.clone(), uid: user.uid, gid: user.gid, home, shell }))
+        Ok(Some(Self { name, uid: user.uid, gid: user.gid, home, shell }))
     }
 
     /// All of its groups, by number.
@@ -105,7 +112,7 @@ impl Account {
         if self.uid == setup.daemon_uid {
             return Some("hubd itself gets no server".into());
         }
-        if policy.denied_users.iter().any(|name| name == self.name.as_str()) {
+        if policy.denied_users.iter().any(|name| same_name(name, self.name.as_str())) {
             return Some("denied_users names it".into());
         }
         match self.member_of(&policy.denied_groups) {
@@ -126,9 +133,25 @@ impl Account {
     }
 }
 
+/// Whether two names are one person's: the daemon keeps names in small letters.
+pub fn same_name(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+/// Whether the policy takes a name: what useradd(8) makes by default, and root's further characters.
+pub fn takes(policy: &Policy, name: &str) -> bool {
+    let capitals = policy.username_extra.contains("A-Z");
+    let others = policy.username_extra.replace("A-Z", "");
+    let extra = |c: char| others.contains(c) || capitals && c.is_uppercase();
+    let usual = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.-".contains(c);
+    (name.len() <= NAME_BYTES_MAX || !policy.username_extra.is_empty())
+        && name.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c == '_' || extra(c))
+        && name.chars().all(|c| usual(c) || extra(c))
+}
+
 /// The home that a name gets in a trial without root. A [`UserName`] holds no slash and starts with no dot.
 fn trial_home(setup: &Setup, name: &UserName) -> PathBuf {
-    let runtime = setup.places.runtime.to_string_lossy();
+    let runtime = setup.runtime.to_string_lossy();
     setup.policy.home_template.replace("{runtime_dir}", &runtime).replace("{user}", name.as_str()).into()
 }
 
@@ -145,6 +168,20 @@ fn shell_is_allowed(shell: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_what_useradd_makes_unless_root_allows_more() {
+        let mut policy = Policy::default();
+        for good in ["alice", "_x", "a-b.c_9", &"a".repeat(32)] {
+            assert!(takes(&policy, good), "{good}");
+        }
+        for bad in ["", "Alice", "9a", "-a", "a b", "a@b", "a\n", "jürgen", "root\0", &"a".repeat(33)] {
+            assert!(!takes(&policy, bad), "{bad:?}");
+        }
+        policy.username_extra = r"A-Z@\".into();
+        assert!(takes(&policy, r"EXAMPLE\bob") && takes(&policy, "Carol@example.org"));
+        assert!(!takes(&policy, "-x") && !takes(&policy, "a b"));
+    }
 
     #[test]
     fn only_login_shells_are_allowed() {

@@ -1,6 +1,6 @@
-//! The connection with the daemon, while it is used one message at a time.
+//! One connection with the daemon, one message at a time, each in the state in which it is legal.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -8,14 +8,19 @@ use std::time::{Duration, Instant};
 use hubd_proto::frame::{self, FrameError};
 use hubd_proto::{Reply, Request};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+use crate::audit::Record;
+use crate::dispatch::{self, State};
+use crate::setup::Setup;
 
 /// Longest time that a message may take once its first byte is there, and a reply to be taken.
-pub const MESSAGE_TIME_MAX: Duration = Duration::from_secs(5);
+const MESSAGE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Why no message came, or none could be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
-    /// The daemon hung up between two messages.
+    /// The daemon hung up, or the connection failed.
     #[error("the daemon closed the connection")]
     Closed,
     /// Nothing came in the time allowed.
@@ -24,65 +29,72 @@ pub enum ChannelError {
     /// What came is not a message, or not one that is legal now.
     #[error("{0}")]
     Violation(String),
-    /// The connection failed.
-    #[error("the connection failed: {0}")]
-    Io(#[from] std::io::Error),
 }
 
 /// The connection. Descriptors that a peer sends along are closed by the kernel, because they are
 /// never asked for with recvmsg(2).
-pub struct Channel {
-    stream: UnixStream,
-}
+pub struct Channel(UnixStream);
 
 impl Channel {
-    /// Takes the connection over.
-    pub fn new(stream: UnixStream) -> Result<Self, ChannelError> {
+    /// Takes the connection over, if the kernel says that the daemon is at its other end.
+    pub fn new(setup: &Setup, stream: UnixStream) -> io::Result<Option<Self>> {
+        let peer = getsockopt(&stream, PeerCredentials)?;
+        if peer.uid() != setup.daemon_uid.as_raw() {
+            let reason = format!("the peer is uid {}, process {}, not the daemon", peer.uid(), peer.pid());
+            Record { request: "connect", verdict: "refused", reason: &reason, ..Record::default() }.write();
+            return Ok(None);
+        }
         stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(MESSAGE_TIME_MAX))?;
-        Ok(Self { stream })
+        Ok(Some(Self(stream)))
     }
 
     /// A second handle on the same connection, for the PAM conversation.
-    pub fn duplicate(&self) -> Result<Self, ChannelError> {
-        Ok(Self { stream: self.stream.try_clone()? })
+    pub fn duplicate(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
     }
 
-    /// Gives the connection to somebody else, who handles several at a time.
-    pub fn into_stream(self) -> UnixStream {
-        self.stream
-    }
-
-    /// Waits at most `wait` for a message to begin, then at most [`MESSAGE_TIME_MAX`] for its end.
-    pub fn receive(&mut self, wait: Duration) -> Result<Request, ChannelError> {
+    /// Waits at most `wait` for a message to begin, then at most [`MESSAGE_TIME_MAX`] for its end. It must
+    /// be legal in `state`.
+    pub fn receive(&mut self, state: State, wait: Duration) -> Result<Request, ChannelError> {
         let milliseconds = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
-        let mut watched = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut watched, milliseconds).map_err(std::io::Error::from)? == 0 {
-            return Err(ChannelError::Silent);
+        match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], milliseconds) {
+            Ok(0) => return Err(ChannelError::Silent),
+            Ok(_) => {}
+            Err(_) => return Err(ChannelError::Closed),
         }
-        let mut reader = Hurried { stream: &self.stream, until: Instant::now() + MESSAGE_TIME_MAX };
-        let body = frame::read_body(&mut reader).map_err(violation)?;
-        frame::decode_request(&body).map_err(violation)
+        let mut reader = Hurried { stream: &self.0, until: Instant::now() + MESSAGE_TIME_MAX };
+        let request = frame::decode_request(&frame::read_body(&mut reader)?)?;
+        dispatch::check(state, &request)?;
+        Ok(request)
     }
 
     /// Sends a reply.
     pub fn send(&mut self, reply: &Reply) -> Result<(), ChannelError> {
-        frame::write(&mut self.stream, reply).map_err(violation)
+        Ok(frame::write(&mut self.0, reply)?)
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
 /// A connection hung up between messages is no violation; everything else that frames complain about is.
-fn violation(error: FrameError) -> ChannelError {
-    match error {
-        FrameError::Closed => ChannelError::Closed,
-        FrameError::Io(error) => match error.kind() {
-            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
-                ChannelError::Violation("a message was not finished in time".into())
-            }
-            std::io::ErrorKind::UnexpectedEof => ChannelError::Violation("a message was cut short".into()),
-            _ => ChannelError::Io(error),
-        },
-        other => ChannelError::Violation(other.to_string()),
+impl From<FrameError> for ChannelError {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Closed => Self::Closed,
+            FrameError::Io(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                    Self::Violation("a message was not finished in time".into())
+                }
+                io::ErrorKind::UnexpectedEof => Self::Violation("a message was cut short".into()),
+                _ => Self::Closed,
+            },
+            other => Self::Violation(other.to_string()),
+        }
     }
 }
 
@@ -93,13 +105,10 @@ struct Hurried<'a> {
 }
 
 impl Read for Hurried<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.until.saturating_duration_since(Instant::now());
         self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-        if left.is_zero() {
-            return Err(std::io::ErrorKind::TimedOut.into());
-        }
-        self.stream.read(buffer)
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { self.stream.read(buffer) }
     }
 }
 
@@ -137,8 +146,8 @@ mod tests {
             let (mut daemon, helper) = UnixStream::pair().expect("a pair");
             daemon.write_all(&bytes).expect("fits into the buffer");
             drop(daemon);
-            let mut channel = Channel::new(helper).expect("a channel");
-            while channel.receive(MESSAGE_TIME_MAX).is_ok() {}
+            let mut channel = Channel(helper);
+            while channel.receive(State::Running, MESSAGE_TIME_MAX).is_ok() {}
         }
 
         #[test]

@@ -5,16 +5,16 @@
 use std::time::Duration;
 
 use hubd_proto::Request;
-use hubd_proto::message::{Account as AccountReply, CheckAccount, Refused, Reply, Revocation, Revoke};
+use hubd_proto::message::{Account as AccountReply, CheckAccount, RefusalCode, Reply, Revocation, Revoke};
 
 use crate::audit::Record;
 use crate::channel::{Channel, ChannelError};
-use crate::login::{self, Login};
+use crate::login;
 use crate::permission;
 use crate::refusal::Refusal;
-use crate::session;
+use crate::session::{self, Asked};
 use crate::setup::Setup;
-use crate::ticket::Tickets;
+use crate::ticket;
 
 /// Longest time between connecting and the first request.
 const FIRST_REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
@@ -37,50 +37,45 @@ pub enum State {
 /// # Errors
 /// A violation, which ends the process.
 pub fn check(state: State, request: &Request) -> Result<(), ChannelError> {
+    use Request::{Answer, Authenticate, CheckAccount, Log, Revoke, Start, StartService, Status, Stop};
     let legal = match state {
         State::Idle => {
-            matches!(
-                request,
-                Request::Authenticate(_)
-                    | Request::CheckAccount(_)
-                    | Request::Revoke(_)
-                    | Request::Start(_)
-                    | Request::StartService(_)
-            )
+            matches!(request, Authenticate(_) | CheckAccount(_) | Revoke(_) | Start(_) | StartService(_))
         }
-        State::Conversing => matches!(request, Request::Answer(_)),
-        State::Authenticated => matches!(request, Request::Start(_)),
-        State::Running => matches!(request, Request::Status | Request::Stop | Request::Log),
+        State::Conversing => matches!(request, Answer(_)),
+        State::Authenticated => matches!(request, Start(_)),
+        State::Running => matches!(request, Status | Stop | Log),
     };
     if legal { Ok(()) } else { Err(ChannelError::Violation(format!("not legal in state {state:?}"))) }
 }
 
 /// Serves one connection to its end. For a started server that is the server's end.
 pub fn serve(setup: &Setup, mut channel: Channel) {
-    let ended = match serve_idle(setup, &mut channel) {
-        Ok(None) => return,
-        Ok(Some(login)) => serve_authenticated(setup, channel, login),
-        Err(error) => Err((channel, error)),
-    };
-    let Err((mut channel, error)) = ended else { return };
-    if let ChannelError::Violation(what) = error {
-        Record { request: "protocol", verdict: "violation", reason: &what, ..Record::default() }.write();
-        let code = hubd_proto::message::RefusalCode::Protocol;
-        let refused = Refused { code, message: what, notices: Vec::new(), retry_after_seconds: None };
-        // The process ends either way; a peer that breaks the rules may not even read this.
-        let _ = channel.send(&Reply::Refused(refused));
+    match until_start(setup, &mut channel) {
+        Ok(Some(asked)) => session::run(setup, channel, asked),
+        Err(ChannelError::Violation(what)) => {
+            Record { request: "protocol", verdict: "violation", reason: &what, ..Record::default() }.write();
+            // The process ends either way; a peer that breaks the rules may not even read this.
+            let _ = channel.send(&Reply::Refused(Refusal::new(RefusalCode::Protocol, what).refused));
+        }
+        Ok(None) | Err(_) => {}
     }
 }
 
-/// The first request. A login that succeeded leads on; everything else is answered and over.
-fn serve_idle(setup: &Setup, channel: &mut Channel) -> Result<Option<Login>, ChannelError> {
-    let request = channel.receive(FIRST_REQUEST_TIME_MAX)?;
-    check(State::Idle, &request)?;
-    let answer = match request {
-        Request::Authenticate(authenticate) => match login::run(setup, channel, &authenticate)? {
+/// Everything before a server, to the request for one.
+fn until_start(setup: &Setup, channel: &mut Channel) -> Result<Option<Asked>, ChannelError> {
+    let answer = match channel.receive(State::Idle, FIRST_REQUEST_TIME_MAX)? {
+        Request::Start(start) => return Ok(Some(Asked::Server(start, None))),
+        Request::StartService(start) => return Ok(Some(Asked::Service(start))),
+        Request::Authenticate(request) => match login::run(setup, channel, &request)? {
             Ok((login, reply)) => {
                 channel.send(&Reply::Authenticated(reply))?;
-                return Ok(Some(login));
+                let hold = Duration::from_secs(setup.policy.login_hold_seconds.into());
+                return match channel.receive(State::Authenticated, hold) {
+                    Ok(Request::Start(start)) => Ok(Some(Asked::Server(start, Some(login)))),
+                    Err(error @ ChannelError::Violation(_)) => Err(error),
+                    _ => Ok(None),
+                };
             }
             Err(refusal) => Reply::Refused(refusal.refused),
         },
@@ -90,76 +85,47 @@ fn serve_idle(setup: &Setup, channel: &mut Channel) -> Result<Option<Login>, Cha
         Request::Revoke(request) => {
             answer("revoke", request.user.as_str(), revoke(setup, &request).map(|()| Reply::Done))
         }
-        Request::Start(start) => {
-            session::run(setup, channel.duplicate()?, &start, None);
-            return Ok(None);
-        }
-        Request::StartService(start) => {
-            session::run_service(setup, channel.duplicate()?, start);
-            return Ok(None);
-        }
         _ => return Err(ChannelError::Closed),
     };
     channel.send(&answer)?;
     Ok(None)
 }
 
-/// Somebody is logged in: their PAM handle waits a while for a start.
-fn serve_authenticated(
-    setup: &Setup,
-    mut channel: Channel,
-    login: Login,
-) -> Result<(), (Channel, ChannelError)> {
-    let hold = Duration::from_secs(setup.policy.login_hold_seconds.into());
-    let request =
-        channel.receive(hold).and_then(|request| check(State::Authenticated, &request).map(|()| request));
-    match request {
-        Ok(Request::Start(start)) => session::run(setup, channel, &start, Some(login)),
-        Ok(_) | Err(ChannelError::Closed | ChannelError::Silent) => {}
-        Err(error) => return Err((channel, error)),
-    }
-    Ok(())
-}
-
 /// Turns a result into its reply and writes the audit record.
 fn answer(request: &str, user: &str, result: Result<Reply, Refusal>) -> Reply {
-    match result {
-        Ok(reply) => {
-            Record { request, verdict: "accepted", user, ..Record::default() }.write();
-            reply
-        }
-        Err(refusal) => {
-            Record { request, verdict: "refused", user, reason: &refusal.reason, ..Record::default() }
-                .write();
-            Reply::Refused(refusal.refused)
-        }
-    }
+    let refusal = result.as_ref().err();
+    let verdict = if refusal.is_none() { "accepted" } else { "refused" };
+    let reason = refusal.map_or("", |refusal| &refusal.reason);
+    Record { request, verdict, user, reason, ..Record::default() }.write();
+    result.unwrap_or_else(|refusal| Reply::Refused(refusal.refused))
 }
 
 /// Without a ticket: what NSS and the policy say, which any local process could find out. With a
 /// live one also what PAM's account management says today.
 fn check_account(setup: &Setup, check: &CheckAccount) -> Result<AccountReply, Refusal> {
-    let found = permission::find(setup, &check.user);
-    let Some(ticket) = &check.ticket else {
-        let account = found?;
-        return Ok(AccountReply { user: account.name, uid: account.uid.as_raw(), ticket_expires_at: None });
+    let mut ticket_expires_at = None;
+    let account = match &check.ticket {
+        None => permission::find(setup, &check.user)?,
+        Some(secret) => {
+            let (account, ticket) = permission::with_ticket(setup, &check.user, secret)?;
+            ticket_expires_at = Some(ticket.expires_at);
+            permission::not_barred(setup, &account)?;
+            if setup.root {
+                permission::refuse_locked(&account, &ticket)?;
+                permission::pam_without_password(setup, &account)?;
+            }
+            account
+        }
     };
-    let (account, ticket) = permission::with_ticket(setup, &check.user, ticket)?;
-    found?;
-    if setup.root {
-        permission::account_management(setup, &account, &ticket)?;
-    }
-    let ticket_expires_at = Some(ticket.expires_at);
     Ok(AccountReply { user: account.name, uid: account.uid.as_raw(), ticket_expires_at })
 }
 
 fn revoke(setup: &Setup, request: &Revoke) -> Result<(), Refusal> {
     let (account, _) = permission::with_ticket(setup, &request.user, &request.ticket)?;
-    let tickets = Tickets::new(setup).map_err(|error| Refusal::system("tickets", error))?;
     let uid = account.uid.as_raw();
     match request.which {
-        Revocation::This => tickets.revoke(uid, &request.ticket),
-        Revocation::All => tickets.revoke_all_of(uid),
+        Revocation::This => ticket::revoke(setup, uid, &request.ticket),
+        Revocation::All => ticket::revoke_all_of(setup, uid),
     }
     .map_err(|error| Refusal::system("the ticket could not be removed", error))
 }

@@ -22,7 +22,7 @@ use crate::setup::Setup;
 const WINDOW_MILLISECONDS: u64 = 60_000;
 /// Longest time that a login waits for its turn before it is refused, in milliseconds.
 const WAIT_MILLISECONDS_MAX: u64 = 10_000;
-/// Most keys kept. The rate in all bounds them far lower; beyond it the freest are forgotten.
+/// Most keys kept. The rate in all bounds them far lower; beyond it some are forgotten.
 const KEYS_MAX: usize = 10_000;
 
 /// One thing that is counted.
@@ -48,7 +48,7 @@ type Times = BTreeMap<String, u64>;
 impl Limits {
     /// The rates of this machine.
     pub fn new(setup: &Setup) -> Self {
-        Self { path: setup.places.state.join("limits") }
+        Self { path: setup.state.join("limits") }
     }
 
     /// Takes all charges or none; after waiting, if that is short.
@@ -105,8 +105,7 @@ impl Limits {
         let result = change(&mut times, now);
         times.retain(|_, time| *time > now);
         while times.len() > KEYS_MAX {
-            let freest = times.iter().min_by_key(|(_, time)| **time).map(|(key, _)| key.clone());
-            freest.and_then(|key| times.remove(&key));
+            times.pop_first();
         }
         file.rewind()?;
         file.set_len(0)?;

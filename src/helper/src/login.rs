@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hubd_proto::message::{Authenticate, Authenticated, RefusalCode};
 
-use crate::account::Account;
+use crate::account::{Account, takes};
 use crate::audit::Record;
 use crate::channel::{Channel, ChannelError};
 use crate::limits::{Charge, Limits};
@@ -12,7 +12,7 @@ use crate::pam::{Pam, Talk};
 use crate::permission::find_account;
 use crate::refusal::Refusal;
 use crate::setup::Setup;
-use crate::ticket::Tickets;
+use crate::ticket;
 
 /// Somebody whom PAM accepted in this process.
 pub struct Login {
@@ -22,134 +22,112 @@ pub struct Login {
     pub pam: Pam,
 }
 
+type Outcome = Result<(Login, Authenticated), Refusal>;
+
 /// Runs the conversation.
 ///
 /// # Errors
 /// The outer error ends the process; the inner one is sent to the daemon.
-pub fn run(
-    setup: &Setup,
-    channel: &Channel,
-    request: &Authenticate,
-) -> Result<Result<(Login, Authenticated), Refusal>, ChannelError> {
-    let result = match attempt(setup, channel, request) {
-        Ok(result) => result,
-        Err(error) => {
-            let (user, source, reason) = (request.user.as_str(), request.source, error.to_string());
-            let verdict = "abandoned";
-            Record { request: "authenticate", verdict, user, source, reason: &reason, ..Record::default() }
-                .write();
-            return Err(error);
-        }
+pub fn run(setup: &Setup, channel: &Channel, request: &Authenticate) -> Result<Outcome, ChannelError> {
+    let outcome = attempt(setup, channel, request);
+    let (verdict, reason, uid) = match &outcome {
+        Ok(Ok((login, _))) => ("accepted", String::new(), Some(login.account.uid.as_raw())),
+        Ok(Err(refusal)) => ("refused", refusal.reason.clone(), None),
+        Err(error) => ("abandoned", error.to_string(), None),
     };
-    let refusal = result.as_ref().err();
-    Record {
-        request: "authenticate",
-        verdict: if refusal.is_none() { "accepted" } else { "refused" },
-        user: request.user.as_str(),
-        uid: result.as_ref().ok().map(|(login, _)| login.account.uid.as_raw()),
-        source: request.source,
-        reason: refusal.map_or("", |refusal| &refusal.reason),
-        ..Record::default()
-    }
-    .write();
-    Ok(result)
+    let (user, source) = (request.user.as_str(), request.source);
+    let request = "authenticate";
+    Record { request, verdict, user, uid, source, reason: &reason, ..Record::default() }.write();
+    outcome
 }
 
-type Attempt = Result<(Login, Authenticated), Refusal>;
-
-fn attempt(setup: &Setup, channel: &Channel, request: &Authenticate) -> Result<Attempt, ChannelError> {
-    if !setup.root {
-        let message =
-            "this helper runs without root: it checks no passwords; use authenticator_class = \"dummy\"";
-        return Ok(Err(Refusal::new(RefusalCode::NotAvailable, message)));
-    }
-    let limits = Limits::new(setup);
-    let charges = charges(setup, request);
-    if let Err(refusal) = limits.take_or_wait(&charges) {
-        return Ok(Err(refusal));
-    }
-    let account = match find_account(setup, &request.user) {
-        Ok(account) => account,
+fn attempt(setup: &Setup, channel: &Channel, request: &Authenticate) -> Result<Outcome, ChannelError> {
+    let talk = channel.duplicate().map_err(|_| ChannelError::Closed)?;
+    let (charges, limits) = (charges(setup, request), Limits::new(setup));
+    let begin = || {
+        if !setup.root {
+            let message =
+                "this helper runs without root: it checks no passwords; use authenticator_class = \"dummy\"";
+            return Err(Refusal::new(RefusalCode::NotAvailable, message));
+        }
+        limits.take_or_wait(&charges)?;
+        let account = find_account(setup, &request.user)?;
+        let bar = bar(setup, request, account.as_ref());
+        let time = Duration::from_secs(setup.policy.conversation_seconds.into());
+        let talk = Talk::with(talk, bar.is_some(), time);
+        let source = request.source.map(|source| source.to_string());
+        let name = account.as_ref().map_or(&request.user, |account| &account.name);
+        let pam = Pam::start(&setup.policy.pam_service, name, source.as_deref(), talk);
+        Ok((account, bar, pam.map_err(|message| Refusal::new(RefusalCode::System, message))?))
+    };
+    let (account, bar, mut pam) = match begin() {
+        Ok(begun) => begun,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let bar = bar(setup, request, account.as_ref());
-    let time = Duration::from_secs(setup.policy.conversation_seconds.into());
-    let talk = Talk::with(channel.duplicate()?, bar.is_some(), time);
-    let source = request.source.map(|source| source.to_string());
-    let mut pam = match Pam::start(&setup.policy.pam_service, &request.user, source.as_deref(), talk) {
-        Ok(pam) => pam,
-        Err(message) => return Ok(Err(Refusal::new(RefusalCode::System, message))),
-    };
     let authenticated = pam.authenticate();
-    if let Some(failure) = pam.talk().failure.take() {
-        return Err(failure);
-    }
-    let account = match (authenticated, bar, account) {
-        (Ok(()), None, Some(account)) if pam.is_about(&request.user) => account,
+    pam.talk().check()?;
+    match (authenticated, bar, account) {
+        (Ok(()), None, Some(account)) if pam.is_about(&account.name) => {
+            limits.give_back(&charges);
+            finish(setup, account, pam)
+        }
         (authenticated, bar, _) => {
             let answered_at = pam.talk().answered_at;
             drop(pam);
             wait_until_due(setup, answered_at);
             let reason = bar.or(authenticated.err()).unwrap_or_else(|| "PAM changed the user".into());
-            return Ok(Err(Refusal::login(reason)));
+            Ok(Err(Refusal::login(reason)))
         }
-    };
-    limits.give_back(&charges);
-    finish(setup, account, pam)
+    }
 }
 
 /// Why this login cannot succeed, whatever is answered.
 fn bar(setup: &Setup, request: &Authenticate, account: Option<&Account>) -> Option<String> {
     match account {
         Some(account) => account.bar(setup),
-        None if setup.policy.username_pattern.takes(request.user.as_str()) => Some("no such account".into()),
-        None => Some("the name is not of the form that username_pattern allows".into()),
+        None if takes(&setup.policy, request.user.as_str()) => Some("no such account".into()),
+        None => Some("the name has characters that username_extra would have to allow".into()),
     }
 }
 
 /// After the right password: account management, an expired password's change, the ticket.
-fn finish(setup: &Setup, account: Account, mut pam: Pam) -> Result<Attempt, ChannelError> {
-    let closed = |pam: &Pam, why: &str| {
-        let message = format!("The password is right, but this account may not log in now: {why}.");
-        Refusal::new(RefusalCode::AccountClosed, message).with_notices(pam.take_notices())
-    };
+fn finish(setup: &Setup, account: Account, mut pam: Pam) -> Result<Outcome, ChannelError> {
     let open = match pam.account() {
         Ok(true) => pam.change_password().and_then(|()| pam.account()),
         other => other,
     };
-    if let Some(failure) = pam.talk().failure.take() {
-        return Err(failure);
+    pam.talk().check()?;
+    let why = match open {
+        Ok(false) if pam.is_about(&account.name) => None,
+        Ok(false) => Some("PAM changed the user".to_owned()),
+        Ok(true) => Some("its password has expired and was not changed".to_owned()),
+        Err(why) => Some(why),
+    };
+    if let Some(why) = why {
+        let message = format!("The password is right, but this account may not log in now: {why}.");
+        let refusal = Refusal::new(RefusalCode::AccountClosed, message);
+        return Ok(Err(refusal.with_notices(pam.take_notices())));
     }
-    match open {
-        Ok(false) => {}
-        Ok(true) => return Ok(Err(closed(&pam, "its password has expired and was not changed"))),
-        Err(why) => return Ok(Err(closed(&pam, &why))),
-    }
-    if !pam.is_about(&account.name) {
-        return Ok(Err(closed(&pam, "PAM changed the user")));
-    }
-    pam.talk().end();
-    if let Some(failure) = pam.talk().failure.take() {
-        return Err(failure);
-    }
-    let ticket = Tickets::new(setup).and_then(|tickets| tickets.create(&account, setup.policy.ticket_days));
-    let (ticket, ticket_expires_at) = match ticket {
+    pam.talk().end()?;
+    let (ticket, ticket_expires_at) = match ticket::create(setup, &account) {
         Ok(made) => made,
         Err(error) => return Ok(Err(Refusal::system("the ticket could not be written", error))),
     };
-    let reply =
-        Authenticated { user: account.name.clone(), uid: account.uid.as_raw(), ticket, ticket_expires_at };
-    Ok(Ok((Login { account, pam }, reply)))
+    let (user, uid) = (account.name.clone(), account.uid.as_raw());
+    Ok(Ok((Login { account, pam }, Authenticated { user, uid, ticket, ticket_expires_at })))
 }
 
 /// What one attempt costs; given back when it succeeds, so only failures count.
 fn charges(setup: &Setup, request: &Authenticate) -> [Charge; 3] {
     let policy = &setup.policy;
-    let source = request.source.map_or_else(|| "none".to_owned(), |source| source.to_string());
+    let source = request.source.map_or("none".to_owned(), |source| source.to_string());
     [
         Charge::new("login", policy.failures_per_minute),
         Charge::new(format!("login source {source}"), policy.failures_per_source_per_minute),
-        Charge::new(format!("login user {}", request.user), policy.failures_per_user_per_minute),
+        Charge::new(
+            format!("login user {}", request.user.as_str().to_lowercase()),
+            policy.failures_per_user_per_minute,
+        ),
     ]
 }
 

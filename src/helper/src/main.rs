@@ -15,8 +15,6 @@ mod log;
 mod login;
 mod own_limits;
 mod pam;
-mod pattern;
-mod peer;
 mod permission;
 mod places;
 mod policy;
@@ -29,50 +27,36 @@ mod supervise;
 mod ticket;
 mod unix;
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::sys::signal::SigSet;
-use nix::sys::socket::{AddressFamily, SockaddrLike, UnixAddr, getsockname};
-use nix::unistd::Uid;
 
 use crate::audit::Record;
 use crate::channel::Channel;
 use crate::policy::Policy;
 use crate::setup::Setup;
-use crate::ticket::Tickets;
 
 #[global_allocator]
 static ALLOCATOR: unix::WipingAllocator = unix::WipingAllocator;
 
 /// The command line was wrong.
 const EXIT_USAGE: u8 = 2;
-
-const HELP: &str = include_str!("usage.txt");
-
-/// What the command line asks for.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Arguments {
-    command: Command,
-    policy: Option<PathBuf>,
-    /// Given by `--listen` to the processes that it starts.
-    runtime: Option<PathBuf>,
-}
-
 /// Longest path of the servers' directory, in bytes, below which a kernel's sockets fit into the 107 of
 /// unix(7): `/u<uid>-<16 digits>/r/kernel-<36 digits>-ipc-<digit>` follows.
 const SERVERS_PATH_BYTES_MAX: usize = 31;
 
+/// What the command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
-enum Command {
-    #[default]
-    Serve,
-    Listen(PathBuf),
-    Check,
-    Revoke(Option<String>),
-    Print(&'static str),
+struct Arguments {
+    /// `check`, or `revoke` and a name; nothing to serve.
+    command: Vec<String>,
+    policy: Option<PathBuf>,
+    listen: Option<PathBuf>,
+    /// Given by `--listen` to the processes that it starts.
+    runtime: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -83,62 +67,81 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    if let Err(what) = run(arguments) {
+    if let Err(what) = run(&arguments) {
         eprintln!("hubd-helper: {what}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
-fn run(arguments: Arguments) -> Result<(), String> {
-    if let Command::Print(text) = arguments.command {
-        print!("{text}");
+fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut arguments = Arguments::default();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        let path = |text: String| std::path::absolute(text).map(Some).map_err(|error| error.to_string());
+        match word.as_str() {
+            "--policy" => arguments.policy = path(value()?)?,
+            "--listen" => arguments.listen = path(value()?)?,
+            "--runtime-dir" => arguments.runtime = path(value()?)?,
+            "revoke" => arguments.command = vec![value()?, word],
+            "check" | "--help" | "--version" => arguments.command = vec![word],
+            _ => return Err(format!("unknown argument: {word}")),
+        }
+    }
+    Ok(arguments)
+}
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let command = arguments.command.last().map_or("", String::as_str);
+    if let "--help" | "--version" = command {
+        let version = concat!("hubd-helper ", env!("CARGO_PKG_VERSION"), "\n");
+        print!("{}", if command == "--help" { include_str!("usage.txt") } else { version });
         return Ok(());
     }
-    let root = Uid::effective().is_root();
     own_limits::restrict_this_process()?;
     // Whoever started this program may have left signals blocked, or a file size limit.
     SigSet::empty().thread_set_mask().map_err(|error| error.to_string())?;
     unix::ignore_signal(libc::SIGXFSZ);
-    let named = arguments.policy.as_deref();
-    let policy = Policy::load(named, root).map_err(|error| error.to_string())?;
-    let runtime = match &arguments.command {
-        Command::Check => {
-            println!("{}: good", named.unwrap_or(Path::new(policy::POLICY_PATH)).display());
-            return Ok(());
-        }
-        Command::Listen(path) => path.parent().map(Path::to_owned),
-        _ => arguments.runtime,
-    };
+    let policy = Policy::load(arguments.policy.as_deref())?;
+    if command == "check" {
+        let path = arguments.policy.as_deref().unwrap_or(Path::new(policy::POLICY_PATH));
+        println!("{}: good", path.display());
+        return Ok(());
+    }
     nix::unistd::chdir("/").map_err(|error| error.to_string())?;
-    let setup = Setup::new(policy, runtime)?;
-    match arguments.command {
-        Command::Listen(path) => listen(&setup, &path, named),
-        Command::Revoke(name) => revoke(&setup, name.as_deref()),
+    let beside = arguments.listen.as_deref().and_then(Path::parent).map(Path::to_owned);
+    let setup = Setup::new(policy, beside.or(arguments.runtime.clone()))?;
+    match (&arguments.listen, command) {
+        (Some(path), _) => listen(&setup, path, arguments),
+        (None, "revoke") => revoke(&setup, arguments.command.first().map_or("", String::as_str)),
         _ => serve(&setup),
     }
 }
 
-fn listen(setup: &Setup, path: &Path, policy: Option<&Path>) -> Result<(), String> {
+fn listen(setup: &Setup, path: &Path, arguments: &Arguments) -> Result<(), String> {
+    let (servers, uid) = (&setup.servers, nix::unistd::geteuid());
     if !setup.root {
         eprintln!(
-            "hubd-helper: WARNING: running without root. Every server runs as uid {}, no password is checked, and people are not protected from each other. For trials only.",
-            Uid::effective()
+            "hubd-helper: WARNING: running without root. Every server runs as uid {uid}, no password is checked, and people are not protected from each other. For trials only."
         );
     }
-    if setup.places.servers.as_os_str().len() > SERVERS_PATH_BYTES_MAX {
+    if servers.as_os_str().len() > SERVERS_PATH_BYTES_MAX {
         eprintln!(
             "hubd-helper: WARNING: {} is too long a path for the Unix sockets of notebook kernels. Listen in a directory of at most 23 bytes, or leave --ConnectionFileMixin.transport=ipc out of unix_arguments.",
-            setup.places.servers.display()
+            servers.display()
         );
     }
-    listen::run(setup, path, policy).map_err(|error| format!("{}: {error}", path.display()))
+    let mut words = vec!["--runtime-dir".to_owned(), setup.runtime.display().to_string()];
+    let policy = arguments.policy.iter().flat_map(|path| ["--policy".to_owned(), path.display().to_string()]);
+    words.extend(policy);
+    listen::run(setup, path, &words).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn revoke(setup: &Setup, name: Option<&str>) -> Result<(), String> {
-    let count = Tickets::new(setup).and_then(|tickets| tickets.revoke_by_name(name));
+fn revoke(setup: &Setup, name: &str) -> Result<(), String> {
+    let all = name == "--all";
+    let count = ticket::revoke_by_name(setup, (!all).then_some(name));
     let count = count.map_err(|error| format!("tickets: {error}"))?;
-    let (user, reason) = (name.unwrap_or("(everybody)"), format!("{count} tickets, by root"));
+    let (user, reason) = (if all { "(everybody)" } else { name }, format!("{count} tickets, by root"));
     Record { request: "revoke", verdict: "accepted", user, reason: &reason, ..Record::default() }.write();
     println!("{count} tickets ended");
     Ok(())
@@ -146,52 +149,18 @@ fn revoke(setup: &Setup, name: Option<&str>) -> Result<(), String> {
 
 /// Serves the one connection on standard input.
 fn serve(setup: &Setup) -> Result<(), String> {
-    let stdin = std::io::stdin();
-    let family = getsockname::<UnixAddr>(stdin.as_raw_fd()).ok().and_then(|address| address.family());
-    if family != Some(AddressFamily::Unix) {
-        return Err("standard input is not a connection; use --listen PATH, or the socket unit".into());
-    }
-    let stream = UnixStream::from(stdin.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?);
-    if let Err(reason) = peer::check(setup, &stream) {
-        Record { request: "connect", verdict: "refused", reason: &reason, ..Record::default() }.write();
-        return Ok(());
-    }
-    // Otherwise the daemon would wait for a descriptor that nobody serves any more.
-    let null = std::fs::File::open("/dev/null").map_err(|error| error.to_string())?;
-    nix::unistd::dup2_stdin(&null).map_err(|error| error.to_string())?;
-    let channel = Channel::new(stream).map_err(|error| error.to_string())?;
-    dispatch::serve(setup, channel);
-    Ok(())
-}
-
-fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut words = words;
-    let mut arguments = Arguments::default();
-    while let Some(word) = words.next() {
-        let mut value = |of: &str| words.next().ok_or(format!("{of} needs a value"));
-        match word.as_str() {
-            "--help" | "-h" => arguments.command = Command::Print(HELP),
-            "--version" => {
-                arguments.command = Command::Print(concat!("hubd-helper ", env!("CARGO_PKG_VERSION"), "\n"))
-            }
-            "--policy" => {
-                let path = value("--policy")?;
-                arguments.policy = Some(std::path::absolute(path).map_err(|error| error.to_string())?);
-            }
-            "--runtime-dir" => arguments.runtime = Some(value("--runtime-dir")?.into()),
-            "--listen" => {
-                let path = std::path::absolute(value("--listen")?).map_err(|error| error.to_string())?;
-                arguments.command = Command::Listen(path);
-            }
-            "check" => arguments.command = Command::Check,
-            "revoke" => {
-                let name = value("revoke")?;
-                arguments.command = Command::Revoke((name != "--all").then_some(name));
-            }
-            _ => return Err(format!("unknown argument: {word}")),
+    let serve = || -> std::io::Result<()> {
+        let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+        // Otherwise the daemon would wait for a descriptor that nobody serves any more.
+        nix::unistd::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+        if let Some(channel) = Channel::new(setup, stream)? {
+            dispatch::serve(setup, channel);
         }
-    }
-    Ok(arguments)
+        Ok(())
+    };
+    serve().map_err(|error| {
+        format!("standard input is not a connection: {error}; use --listen PATH, or the socket unit")
+    })
 }
 
 #[cfg(test)]
@@ -205,11 +174,10 @@ mod tests {
     #[test]
     fn the_command_line_is_read() {
         let listen = parsed("--listen /run/x/helper.sock --policy p.toml").expect("good");
-        assert_eq!(listen.command, Command::Listen("/run/x/helper.sock".into()));
+        assert_eq!(listen.listen, Some("/run/x/helper.sock".into()));
         assert_eq!(listen.policy, std::path::absolute("p.toml").ok());
-        assert_eq!(parsed("revoke --all").map(|a| a.command), Ok(Command::Revoke(None)));
-        assert_eq!(parsed("revoke bob").map(|a| a.command), Ok(Command::Revoke(Some("bob".into()))));
-        assert_eq!(parsed("").map(|a| a.command), Ok(Command::Serve));
+        assert_eq!(parsed("revoke --all").map(|a| a.command), Ok(vec!["--all".into(), "revoke".into()]));
+        assert_eq!(parsed(""), Ok(Arguments::default()));
     }
 
     #[test]

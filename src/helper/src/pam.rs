@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use hubd_proto::message::{Notice, Prompt};
 use hubd_proto::{Reply, Request, UserName};
 use pam_client::{Context, ConversationHandler, ErrorCode, Flag, SessionToken};
-use zeroize::Zeroizing;
 
+use crate::account::same_name;
 use crate::channel::{Channel, ChannelError};
-use crate::dispatch::{self, State};
+use crate::dispatch::State;
 use crate::unix;
 
 /// Most prompts and messages of one conversation: a broken module must not talk for ever.
@@ -32,26 +32,25 @@ pub struct Talk {
     /// Where prompts go; `None` when nobody is there to answer.
     channel: Option<Channel>,
     /// Whether answers are replaced by [`JUNK`].
-    pub junk: bool,
+    junk: bool,
     /// When the conversation must be over.
     until: Instant,
     /// When the last answer came; refusals are padded from here.
     pub answered_at: Instant,
     /// What modules said, kept for a refusal.
-    pub notices: Vec<String>,
+    notices: Vec<String>,
     /// Messages not shown yet: one that comes just before a failure could tell why it failed.
     held: Vec<Notice>,
     messages: u32,
     /// Why the channel failed, if it did; PAM only sees "conversation error".
-    pub failure: Option<ChannelError>,
+    failure: Option<ChannelError>,
 }
 
 impl Talk {
     /// A conversation with somebody behind `channel`.
     pub fn with(channel: Channel, junk: bool, time: Duration) -> Self {
-        let mut talk = Self::with_nobody();
-        (talk.channel, talk.junk, talk.until) = (Some(channel), junk, talk.answered_at + time);
-        talk
+        let nobody = Self::with_nobody();
+        Self { channel: Some(channel), junk, until: nobody.answered_at + time, ..nobody }
     }
 
     /// A conversation in which questions fail and messages are only kept.
@@ -70,20 +69,21 @@ impl Talk {
         }
     }
 
+    /// Whether the daemon is still there and has kept to the protocol.
+    pub fn check(&mut self) -> Result<(), ChannelError> {
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
     /// Shows what was held back; from now on nobody answers.
-    pub fn end(&mut self) {
-        let sent = self.show_held();
-        self.failure = sent.err();
+    pub fn end(&mut self) -> Result<(), ChannelError> {
+        self.show_held()?;
         self.channel = None;
+        Ok(())
     }
 
     fn show_held(&mut self) -> Result<(), ChannelError> {
-        for notice in self.held.drain(..) {
-            if let Some(channel) = &mut self.channel {
-                channel.send(&Reply::Notice(notice))?;
-            }
-        }
-        Ok(())
+        let Some(channel) = &mut self.channel else { return Ok(()) };
+        self.held.drain(..).try_for_each(|notice| channel.send(&Reply::Notice(notice)))
     }
 
     fn tell(&mut self, text: &CStr, error: bool) {
@@ -95,41 +95,30 @@ impl Talk {
         if self.notices.len() < NOTICES_MAX {
             self.notices.push(text.clone());
         }
-        if self.channel.is_some() {
-            self.held.push(Notice { error, text });
-        }
+        self.held.push(Notice { error, text });
     }
 
     fn ask(&mut self, text: &CStr, echo: bool) -> Result<CString, ErrorCode> {
         self.messages += 1;
-        if self.messages > MESSAGES_MAX || self.failure.is_some() || self.channel.is_none() {
+        if self.messages > MESSAGES_MAX || self.failure.is_some() {
             return Err(ErrorCode::CONV_ERR);
         }
-        match self.exchange(Prompt { echo, text: readable(text) }) {
-            Ok(answer) => CString::new(answer.to_vec()).map_err(|_| ErrorCode::CONV_ERR),
-            Err(error) => {
-                self.failure = Some(error);
-                Err(ErrorCode::CONV_ERR)
-            }
-        }
+        let answer = self.exchange(Prompt { echo, text: readable(text) });
+        let answer = answer.map_err(|error| self.failure = Some(error)).map_err(|()| ErrorCode::CONV_ERR)?;
+        CString::new(answer).map_err(|_| ErrorCode::CONV_ERR)
     }
 
-    fn exchange(&mut self, prompt: Prompt) -> Result<Zeroizing<Vec<u8>>, ChannelError> {
+    fn exchange(&mut self, prompt: Prompt) -> Result<Vec<u8>, ChannelError> {
         self.show_held()?;
         let left = self.until.saturating_duration_since(Instant::now());
         let Some(channel) = &mut self.channel else { return Err(ChannelError::Closed) };
         channel.send(&Reply::Prompt(prompt))?;
-        let request = channel.receive(left)?;
-        dispatch::check(State::Conversing, &request)?;
+        let request = channel.receive(State::Conversing, left)?;
         self.answered_at = Instant::now();
-        match request {
-            Request::Answer(answer) if self.junk => {
-                // Of the same length, so that hashing it takes the same time.
-                Ok(Zeroizing::new(JUNK.iter().copied().cycle().take(answer.text.len()).collect()))
-            }
-            Request::Answer(answer) => Ok(Zeroizing::new(answer.text.expose().as_bytes().to_vec())),
-            _ => Err(ChannelError::Closed),
-        }
+        let Request::Answer(answer) = request else { return Err(ChannelError::Closed) };
+        // Of the same length, so that hashing it takes the same time.
+        let junk = || JUNK.iter().copied().cycle().take(answer.text.len()).collect();
+        Ok(if self.junk { junk() } else { answer.text.expose().as_bytes().to_vec() })
     }
 }
 
@@ -151,10 +140,6 @@ impl ConversationHandler for Handler {
     }
     fn error_msg(&mut self, text: &CStr) {
         self.0.borrow_mut().tell(text, true);
-    }
-    fn radio_prompt(&mut self, text: &CStr) -> Result<bool, ErrorCode> {
-        let answer = self.0.borrow_mut().ask(text, true)?;
-        Ok(answer.as_bytes().first().is_some_and(|byte| byte.eq_ignore_ascii_case(&b'y')))
     }
 }
 
@@ -178,17 +163,14 @@ impl Pam {
             ));
         }
         let talk = Rc::new(RefCell::new(talk));
-        let start = || {
-            let mut context = Context::new(service, Some(user.as_str()), Handler(Rc::clone(&talk)))?;
-            unix::no_fail_delay(&mut context)?;
-            // pam-client 0.5 dereferences the null pointer that `None` would be.
-            if source.is_some() {
-                context.set_rhost(source)?;
-            }
-            context.set_tty(Some("hubd"))?;
-            Ok::<_, pam_client::Error>(context)
-        };
-        let context = start().map_err(|error| format!("PAM did not start: {error}"))?;
+        let mut context =
+            Context::new(service, Some(user.as_str()), Handler(Rc::clone(&talk))).map_err(said)?;
+        unix::no_fail_delay(&mut context).map_err(said)?;
+        // pam-client 0.5 dereferences the null pointer that `None` would be.
+        if source.is_some() {
+            context.set_rhost(source).map_err(said)?;
+        }
+        context.set_tty(Some("hubd")).map_err(said)?;
         Ok(Self { context, talk, session: None })
     }
 
@@ -199,7 +181,7 @@ impl Pam {
 
     /// Asks who it is. Empty passwords never count.
     pub fn authenticate(&mut self) -> Result<(), String> {
-        self.context.authenticate(Flag::DISALLOW_NULL_AUTHTOK).map_err(|error| error.to_string())
+        self.context.authenticate(Flag::DISALLOW_NULL_AUTHTOK).map_err(said)
     }
 
     /// Asks whether the account is open; `true` when its password must be changed first.
@@ -207,24 +189,24 @@ impl Pam {
         match self.context.acct_mgmt(Flag::DISALLOW_NULL_AUTHTOK) {
             Ok(()) => Ok(false),
             Err(error) if error.code() == ErrorCode::NEW_AUTHTOK_REQD => Ok(true),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(said(error)),
         }
     }
 
     /// Has the person change an expired password.
     pub fn change_password(&mut self) -> Result<(), String> {
-        self.context.chauthtok(Flag::CHANGE_EXPIRED_AUTHTOK).map_err(|error| error.to_string())
+        self.context.chauthtok(Flag::CHANGE_EXPIRED_AUTHTOK).map_err(said)
     }
 
     /// Whether the transaction is still about `user`: modules may change PAM_USER.
     pub fn is_about(&self, user: &UserName) -> bool {
-        self.context.user().is_ok_and(|name| name == user.as_str())
+        self.context.user().is_ok_and(|name| same_name(&name, user.as_str()))
     }
 
     /// Sets credentials, opens the session, and gives the environment that modules want.
     pub fn open_session(&mut self) -> Result<Variables, String> {
         use std::os::unix::ffi::OsStrExt;
-        let session = self.context.open_session(Flag::NONE).map_err(|error| error.to_string())?;
+        let session = self.context.open_session(Flag::NONE).map_err(said)?;
         let list = session.envlist();
         let pairs = list.iter_tuples().map(|(k, v)| (k.as_bytes().to_vec(), v.as_bytes().to_vec())).collect();
         // Only the token is kept: a Session borrows its Context, and the two live equally long.
@@ -246,15 +228,14 @@ impl Drop for Pam {
     }
 }
 
+/// PAM's own words for an error.
+fn said(error: pam_client::Error) -> String {
+    error.to_string()
+}
+
 /// A module's text without control characters, bounded.
 fn readable(text: &CStr) -> String {
     let text = text.to_string_lossy();
-    let mut shown = String::new();
-    for c in text.trim_end_matches('\n').chars() {
-        if shown.len() + c.len_utf8() > TEXT_BYTES_MAX {
-            break;
-        }
-        shown.push(if c.is_control() && c != '\n' { ' ' } else { c });
-    }
-    shown
+    let short = text.trim_end_matches('\n').char_indices().take_while(|(at, _)| *at < TEXT_BYTES_MAX);
+    short.map(|(_, c)| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }

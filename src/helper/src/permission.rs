@@ -3,13 +3,13 @@
 use hubd_proto::message::{RefusalCode, Start};
 use hubd_proto::{Secret, UserName};
 
-use crate::account::Account;
+use crate::account::{Account, same_name};
 use crate::login::Login;
 use crate::pam::{Pam, Talk};
 use crate::policy::Service;
 use crate::refusal::Refusal;
 use crate::setup::Setup;
-use crate::ticket::{Ticket, Tickets};
+use crate::ticket::{self, Ticket};
 
 /// Looks an account up.
 pub fn find_account(setup: &Setup, name: &UserName) -> Result<Option<Account>, Refusal> {
@@ -19,7 +19,8 @@ pub fn find_account(setup: &Setup, name: &UserName) -> Result<Option<Account>, R
 /// The account, if there is one and the policy does not bar it.
 pub fn find(setup: &Setup, name: &UserName) -> Result<Account, Refusal> {
     let account = find_any(setup, name)?;
-    refuse_barred(account.bar(setup), name).map(|()| account)
+    not_barred(setup, &account)?;
+    Ok(account)
 }
 
 fn find_any(setup: &Setup, name: &UserName) -> Result<Account, Refusal> {
@@ -27,51 +28,51 @@ fn find_any(setup: &Setup, name: &UserName) -> Result<Account, Refusal> {
     find_account(setup, name)?.ok_or_else(unknown)
 }
 
-/// Refuses an account for which there is a reason.
-pub fn refuse_barred(why: Option<String>, name: &UserName) -> Result<(), Refusal> {
-    let refusal =
-        |why| Refusal::new(RefusalCode::AccountBarred, format!("root's policy bars {name}: {why}."));
-    why.map_or(Ok(()), |why| Err(refusal(why)))
+/// Whether root's policy lets this account have servers at all.
+pub fn not_barred(setup: &Setup, account: &Account) -> Result<(), Refusal> {
+    refuse_barred(account, account.bar(setup))
+}
+
+fn refuse_barred(account: &Account, why: Option<String>) -> Result<(), Refusal> {
+    why.map_or(Ok(()), |why| {
+        let message = format!("root's policy bars {}: {why}.", account.name);
+        Err(Refusal::new(RefusalCode::AccountBarred, message))
+    })
 }
 
 /// The account of a service. Root's own line is a standing grant, with the same exception; and root may
 /// write that it is a system account.
 pub fn of_service(setup: &Setup, service: &Service) -> Result<Account, Refusal> {
-    if !service.system_account {
-        let account = find(setup, &service.user)?;
-        let powerful = if setup.root { setup.policy.fresh_password_groups.as_slice() } else { &[] };
-        let why = member_of(&account, powerful)?.map(|group| format!("it is a member of {group}"));
-        return refuse_barred(why, &service.user).map(|()| account);
-    }
     let account = find_any(setup, &service.user)?;
-    refuse_barred(account.bar_from_everything(setup), &service.user).map(|()| account)
+    let why = if service.system_account {
+        account.bar_from_everything(setup)
+    } else {
+        not_barred(setup, &account)?;
+        let powerful = if setup.root { powerful(setup, &account)? } else { None };
+        powerful.map(|group| format!("it is a member of {group}"))
+    };
+    refuse_barred(&account, why)?;
+    Ok(account)
 }
 
 /// Holds a ticket against the account; an unknown account is told like an unknown ticket.
-pub fn with_ticket(setup: &Setup, name: &UserName, ticket: &Secret) -> Result<(Account, Ticket), Refusal> {
-    let invalid = |reason: &str| Refusal {
-        reason: format!("ticket-invalid: {reason}"),
-        ..Refusal::new(RefusalCode::TicketInvalid, "This login is no longer valid. Log in again.")
+pub fn with_ticket(setup: &Setup, name: &UserName, secret: &Secret) -> Result<(Account, Ticket), Refusal> {
+    let invalid = |reason: &str| {
+        let refusal =
+            Refusal::new(RefusalCode::TicketInvalid, "This login is no longer valid. Log in again.");
+        Refusal { reason: format!("ticket-invalid: {reason}"), ..refusal }
     };
     let account = find_account(setup, name)?.ok_or_else(|| invalid("no such account"))?;
-    let tickets = Tickets::new(setup).map_err(|error| Refusal::system("tickets", error))?;
-    let found = tickets.find(&account, ticket).map_err(invalid)?;
-    Ok((account, found))
-}
-
-/// What PAM's account management says today about somebody who comes with a ticket.
-pub fn account_management(setup: &Setup, account: &Account, ticket: &Ticket) -> Result<(), Refusal> {
-    refuse_locked(account, ticket)?;
-    pam_without_password(setup, account).map(drop)
+    let ticket = ticket::find(setup, &account, secret).map_err(invalid)?;
+    Ok((account, ticket))
 }
 
 /// An account that was locked since the ticket was made: account management alone does not see it.
-fn refuse_locked(account: &Account, ticket: &Ticket) -> Result<(), Refusal> {
-    if account.is_locked() && !ticket.was_locked {
-        let message = format!("The account {} is locked.", account.name);
-        return Err(Refusal::new(RefusalCode::AccountClosed, message));
+pub fn refuse_locked(account: &Account, ticket: &Ticket) -> Result<(), Refusal> {
+    if !account.is_locked() || ticket.was_locked {
+        return Ok(());
     }
-    Ok(())
+    Err(Refusal::new(RefusalCode::AccountClosed, format!("The account {} is locked.", account.name)))
 }
 
 /// Whether this start may be: after a login in this very process, with a ticket, or by a standing grant.
@@ -80,37 +81,49 @@ pub fn of_start(
     request: &Start,
     login: Option<Login>,
 ) -> Result<(Account, Option<Pam>), Refusal> {
-    if let Some(login) = login {
-        if login.account.name == request.user {
-            return Ok((login.account, Some(login.pam)));
+    let refused = |code, message: String| Err(Refusal::new(code, message));
+    let (account, pam) = match (login, &request.ticket) {
+        (Some(login), _) if same_name(login.account.name.as_str(), request.user.as_str()) => {
+            (login.account, Some(login.pam))
         }
-        let message = "The start is for somebody else than the one who logged in on this connection.";
-        return Err(Refusal::new(RefusalCode::TicketInvalid, message));
-    }
-    if !setup.root {
-        return Ok((find(setup, &request.user)?, None));
-    }
-    if let Some(ticket) = &request.ticket {
-        let (account, ticket) = with_ticket(setup, &request.user, ticket)?;
-        if let Some(group) = member_of(&account, &setup.policy.fresh_password_groups)? {
-            let message =
-                format!("Members of {group} start a server only right after logging in. Log in again.");
-            return Err(Refusal::new(RefusalCode::TicketInvalid, message));
+        (Some(_), _) => {
+            let message = "The start is for somebody else than the one who logged in on this connection.";
+            return refused(RefusalCode::TicketInvalid, message.into());
         }
-        refuse_locked(&account, &ticket)?;
-        return Ok((account, None));
-    }
-    if let Some(account) = find_account(setup, &request.user)?
-        && member_of(&account, &setup.policy.standing_groups)?.is_some()
-        && member_of(&account, &setup.policy.fresh_password_groups)?.is_none()
-    {
-        return Ok((account, None));
-    }
-    let message = format!(
-        "Nobody has logged in for this start. For starts without a login, root's helper.toml has to name a group of {} in standing_groups.",
-        request.user
-    );
-    Err(Refusal::new(RefusalCode::TicketMissing, message))
+        (None, _) if !setup.root => (find(setup, &request.user)?, None),
+        (None, Some(secret)) => {
+            let (account, ticket) = with_ticket(setup, &request.user, secret)?;
+            if let Some(group) = powerful(setup, &account)? {
+                let message =
+                    format!("Members of {group} start a server only right after logging in. Log in again.");
+                return refused(RefusalCode::TicketInvalid, message);
+            }
+            refuse_locked(&account, &ticket)?;
+            (account, None)
+        }
+        (None, None) => match find_account(setup, &request.user)? {
+            Some(account) if has_standing_grant(setup, &account)? => (account, None),
+            _ => {
+                let message = format!(
+                    "Nobody has logged in for this start. For starts without a login, root's helper.toml has to name a group of {} in standing_groups.",
+                    request.user
+                );
+                return refused(RefusalCode::TicketMissing, message);
+            }
+        },
+    };
+    not_barred(setup, &account)?;
+    Ok((account, pam))
+}
+
+fn has_standing_grant(setup: &Setup, account: &Account) -> Result<bool, Refusal> {
+    let standing = member_of(account, &setup.policy.standing_groups)?.is_some();
+    Ok(standing && powerful(setup, account)?.is_none())
+}
+
+/// The group that makes a fresh password necessary, if the account is in one.
+fn powerful<'a>(setup: &'a Setup, account: &Account) -> Result<Option<&'a str>, Refusal> {
+    member_of(account, &setup.policy.fresh_password_groups)
 }
 
 fn member_of<'a>(account: &Account, groups: &'a [String]) -> Result<Option<&'a str>, Refusal> {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -12,50 +12,51 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::Mode;
 
 use crate::account::Account;
+use crate::listen;
 use crate::refusal::Refusal;
-use crate::setup::{Setup, open_directory};
+use crate::setup::{Setup, open_directory, remove_if_there};
 
-/// The paths of one session; no name is part of them, only its id.
+/// The paths of one session; no name is part of them, only its id. Dropping it removes them.
 pub struct Places {
-    lock: PathBuf,
+    lock_path: PathBuf,
     control: PathBuf,
     /// The server's own directory.
     pub directory: PathBuf,
-    reserved: bool,
+    /// Held for as long as the session is there. Without it nothing here is ours to remove.
+    lock: Option<Flock<File>>,
 }
 
 impl Places {
-    /// Where things of this session are, or will be.
+    /// Where things of this session will be.
     pub fn of(setup: &Setup, session: &SessionId) -> Self {
         Self {
-            lock: setup.places.state.join(format!("sessions/{session}")),
-            control: setup.places.sessions.join(format!("{session}.sock")),
-            directory: setup.places.servers.join(session.as_str()),
-            reserved: false,
+            lock_path: setup.state.join(format!("sessions/{session}")),
+            control: setup.sessions.join(format!("{session}.sock")),
+            directory: setup.servers.join(session.as_str()),
+            lock: None,
         }
     }
 
     /// Locks the session's own file for as long as this process lives, and counts the others'.
-    pub fn reserve(&mut self, setup: &Setup, account: &Account) -> Result<Flock<File>, Refusal> {
+    pub fn reserve(&mut self, setup: &Setup, account: &Account) -> Result<(), Refusal> {
         let failed = |error: io::Error| Refusal::system("the session could not be reserved", error);
-        let sessions = setup.places.state.join("sessions");
-        let all = Flock::lock(open_directory(&sessions).map_err(failed)?, FlockArg::LockExclusive)
+        let running = || Refusal::new(RefusalCode::AlreadyRunning, "This server runs already.");
+        let sessions = setup.state.join("sessions");
+        let _all = Flock::lock(open_directory(&sessions).map_err(failed)?, FlockArg::LockExclusive)
             .map_err(|(_, errno)| failed(errno.into()))?;
         let (mut in_all, mut of_user, mine) = (0, 0, format!("u{}-", account.uid));
         for entry in fs::read_dir(&sessions).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if lock_file(&path).map_err(failed)?.is_some() {
+            let entry = entry.map_err(failed)?;
+            if lock_file(&entry.path()).map_err(failed)?.is_some() {
                 // Nobody holds it: left behind by a process that was killed.
-                fs::remove_file(&path).map_err(failed)?;
+                fs::remove_file(entry.path()).map_err(failed)?;
                 continue;
             }
-            if path == self.lock {
-                let message = "This server runs already.";
-                return Err(Refusal::new(RefusalCode::AlreadyRunning, message));
+            if entry.path() == self.lock_path {
+                return Err(running());
             }
             in_all += 1;
-            of_user +=
-                u32::from(path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&mine)));
+            of_user += u32::from(entry.file_name().to_string_lossy().starts_with(&mine));
         }
         let policy = &setup.policy;
         if in_all >= policy.sessions_in_all || (setup.root && of_user >= policy.sessions_per_user) {
@@ -65,36 +66,24 @@ impl Places {
             );
             return Err(Refusal::new(RefusalCode::TooManySessions, message));
         }
-        let lock = lock_file(&self.lock).map_err(failed)?;
-        drop(all);
-        self.reserved = lock.is_some();
-        lock.ok_or_else(|| Refusal::new(RefusalCode::AlreadyRunning, "This server runs already."))
+        self.lock = lock_file(&self.lock_path).map_err(failed)?;
+        self.lock.as_ref().map(|_| ()).ok_or_else(running)
     }
 
-    /// A socket left behind by a killed process is replaced: the session's lock is ours.
+    /// The control socket, in place of one left behind by a killed process: the session's lock is ours.
     pub fn listen(&self, setup: &Setup) -> io::Result<UnixListener> {
-        match fs::remove_file(&self.control) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&self.control)?;
-        std::os::unix::fs::lchown(&self.control, None, Some(setup.daemon_gid.as_raw()))?;
-        fs::set_permissions(&self.control, fs::Permissions::from_mode(0o660))?;
+        let listener = listen::bind(setup, &self.control)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     }
 
     /// The directory for the server's own socket: for its user and the daemon's group, nobody else.
     pub fn make_directory(&self, setup: &Setup, account: &Account) -> io::Result<()> {
-        match fs::remove_dir_all(&self.directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_if_there(&self.directory, |path| fs::remove_dir_all(path))?;
         DirBuilder::new().mode(0o700).create(&self.directory)?;
         let directory = open_directory(&self.directory)?;
         nix::unistd::fchown(&directory, Some(account.uid), Some(setup.daemon_gid))?;
-        nix::sys::stat::fchmod(&directory, Mode::from_bits_truncate(0o2710))?;
-        Ok(())
+        Ok(nix::sys::stat::fchmod(&directory, Mode::from_bits_truncate(0o2710))?)
     }
 }
 
@@ -116,11 +105,11 @@ impl Drop for Places {
     /// Removes what a session has in the file system when it ends, however it ends.
     fn drop(&mut self) {
         // What cannot be removed now, for instance because the user still writes into it, the next start
-        // of this server removes, or says that it cannot. Without the lock nothing here was ours.
-        if self.reserved {
+        // of this server removes, or says that it cannot.
+        if self.lock.is_some() {
             let _ = fs::remove_file(&self.control);
             let _ = fs::remove_dir_all(&self.directory);
-            let _ = fs::remove_file(&self.lock);
+            let _ = fs::remove_file(&self.lock_path);
         }
     }
 }

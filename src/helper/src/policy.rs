@@ -6,10 +6,8 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use hubd_proto::{ServerName, UserName};
+use hubd_proto::{ProfileName, ServerName, UserName};
 use serde::Deserialize;
-
-use crate::pattern::Pattern;
 
 /// Where the policy is looked for when none is named.
 pub const POLICY_PATH: &str = "/etc/jupyterhub/helper.toml";
@@ -18,64 +16,77 @@ const POLICY_BYTES_MAX: u64 = 256 * 1024;
 /// Groups whose members could become root: a stolen ticket must not be enough for them.
 const FRESH_PASSWORD_GROUPS: &str =
     "root wheel sudo admin adm docker podman lxd incus incus-admin libvirt disk shadow kvm systemd-journal";
+/// Programs that are looked for.
+const PROGRAMS: &str = "/opt/hubd/notebook/bin/jupyterhub-singleuser /usr/local/bin/jupyterhub-singleuser \
+    /usr/bin/jupyterhub-singleuser";
+const UNIX_ARGUMENTS: &str =
+    "--ServerApp.sock={socket} --ServerApp.sock_mode=0660 --ConnectionFileMixin.transport=ipc";
 
-/// Why a policy was refused: what is wrong where, and the cure.
-#[derive(Debug, thiserror::Error)]
-#[error("{path}: {what}")]
-pub struct PolicyError {
-    path: PathBuf,
-    what: String,
+/// The keys of one table of the policy: name, type and default of each, in one place.
+macro_rules! keys {
+    ($(#[$about:meta])* pub struct $table:ident { $(pub $key:ident: $kind:ty = $default:expr,)* }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $table { $(pub $key: $kind,)* }
+
+        impl Default for $table {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+    };
 }
 
+keys! {
 /// Everything that root decides. The fields are the keys of helper.toml(5), which explains them.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    pub daemon_user: String,
-    pub min_uid: u32,
-    pub max_uid: u32,
-    pub username_pattern: Pattern,
-    pub denied_users: Vec<String>,
-    pub denied_groups: Vec<String>,
-    pub fresh_password_groups: Vec<String>,
-    pub standing_groups: Vec<String>,
-    pub pam_service: String,
-    pub runtime_dir: PathBuf,
-    pub state_dir: PathBuf,
-    pub log_dir: PathBuf,
-    pub log_bytes: u64,
-    pub ticket_days: u32,
-    pub login_hold_seconds: u32,
-    pub conversation_seconds: u32,
-    pub refusal_seconds: u32,
-    pub stop_seconds: u32,
-    pub sessions_per_user: u32,
-    pub sessions_in_all: u32,
-    pub starts_per_minute: u32,
-    pub starts_per_user_per_minute: u32,
-    pub failures_per_minute: u32,
-    pub failures_per_source_per_minute: u32,
-    pub failures_per_user_per_minute: u32,
-    pub allow_arguments: Vec<String>,
-    pub allow_environment: Vec<String>,
-    pub home_template: String,
-    pub profile: BTreeMap<String, Profile>,
-    pub service: BTreeMap<String, Service>,
+    pub daemon_user: String = "hubd".into(),
+    pub min_uid: u32 = 1000,
+    pub max_uid: u32 = 60000,
+    pub username_extra: String = String::new(),
+    pub denied_users: Vec<String> = Vec::new(),
+    pub denied_groups: Vec<String> = Vec::new(),
+    pub fresh_password_groups: Vec<String> = words(FRESH_PASSWORD_GROUPS),
+    pub standing_groups: Vec<String> = Vec::new(),
+    pub pam_service: String = "hubd".into(),
+    pub runtime_dir: PathBuf = "/run/hubd".into(),
+    pub state_dir: PathBuf = "/run/hubd-helper".into(),
+    pub log_dir: PathBuf = "/var/log/hubd".into(),
+    pub log_bytes: u64 = 10 * 1024 * 1024,
+    pub ticket_days: u32 = 14,
+    pub login_hold_seconds: u32 = 300,
+    pub conversation_seconds: u32 = 180,
+    pub refusal_seconds: u32 = 2,
+    pub stop_seconds: u32 = 30,
+    pub sessions_per_user: u32 = 10,
+    pub sessions_in_all: u32 = 1000,
+    pub starts_per_minute: u32 = 600,
+    pub starts_per_user_per_minute: u32 = 20,
+    pub failures_per_minute: u32 = 1200,
+    pub failures_per_source_per_minute: u32 = 300,
+    pub failures_per_user_per_minute: u32 = 12,
+    pub allow_arguments: Vec<String> = Vec::new(),
+    pub allow_environment: Vec<String> = Vec::new(),
+    pub home_template: String = "{runtime_dir}/homes/{user}".into(),
+    pub profile: BTreeMap<String, Profile> = BTreeMap::from([("default".to_owned(), Profile::default())]),
+    pub service: BTreeMap<String, Service> = BTreeMap::new(),
+}
 }
 
+keys! {
 /// One `[profile.NAME]`: a program that root lets people start.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 pub struct Profile {
-    pub program: Vec<PathBuf>,
-    pub arguments: Vec<String>,
-    pub unix_arguments: Vec<String>,
-    pub tcp_arguments: Vec<String>,
-    pub environment: BTreeMap<String, String>,
+    pub program: Vec<PathBuf> = PROGRAMS.split_whitespace().map(PathBuf::from).collect(),
+    pub arguments: Vec<String> = Vec::new(),
+    pub unix_arguments: Vec<String> = words(UNIX_ARGUMENTS),
+    pub tcp_arguments: Vec<String> = words("--ConnectionFileMixin.transport=ipc"),
+    pub environment: BTreeMap<String, String> = BTreeMap::new(),
+}
 }
 
 /// One `[service.NAME]`: a program that root lets the daemon start, as the account that root says.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     pub user: UserName,
@@ -87,64 +98,8 @@ pub struct Service {
     pub system_account: bool,
 }
 
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            daemon_user: "hubd".into(),
-            min_uid: 1000,
-            max_uid: 60000,
-            username_pattern: Pattern::default(),
-            denied_users: Vec::new(),
-            denied_groups: Vec::new(),
-            fresh_password_groups: FRESH_PASSWORD_GROUPS.split(' ').map(String::from).collect(),
-            standing_groups: Vec::new(),
-            pam_service: "hubd".into(),
-            runtime_dir: "/run/hubd".into(),
-            state_dir: "/run/hubd-helper".into(),
-            log_dir: "/var/log/hubd".into(),
-            log_bytes: 10 * 1024 * 1024,
-            ticket_days: 14,
-            login_hold_seconds: 300,
-            conversation_seconds: 180,
-            refusal_seconds: 2,
-            stop_seconds: 30,
-            sessions_per_user: 10,
-            sessions_in_all: 1000,
-            starts_per_minute: 600,
-            starts_per_user_per_minute: 20,
-            failures_per_minute: 1200,
-            failures_per_source_per_minute: 300,
-            failures_per_user_per_minute: 12,
-            allow_arguments: Vec::new(),
-            allow_environment: Vec::new(),
-            home_template: "{runtime_dir}/homes/{user}".into(),
-            profile: BTreeMap::from([("default".to_owned(), Profile::default())]),
-            service: BTreeMap::new(),
-        }
-    }
-}
-
-impl Default for Profile {
-    fn default() -> Self {
-        let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        Self {
-            program: [
-                "/opt/hubd/notebook/bin/jupyterhub-singleuser",
-                "/usr/local/bin/jupyterhub-singleuser",
-                "/usr/bin/jupyterhub-singleuser",
-            ]
-            .map(PathBuf::from)
-            .into(),
-            arguments: Vec::new(),
-            unix_arguments: strings(&[
-                "--ServerApp.sock={socket}",
-                "--ServerApp.sock_mode=0660",
-                "--ConnectionFileMixin.transport=ipc",
-            ]),
-            tcp_arguments: strings(&["--ConnectionFileMixin.transport=ipc"]),
-            environment: BTreeMap::new(),
-        }
-    }
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 impl Policy {
@@ -152,80 +107,59 @@ impl Policy {
     ///
     /// # Errors
     /// Names the file, the line or key, and the cure.
-    pub fn load(named: Option<&Path>, root: bool) -> Result<Self, PolicyError> {
-        let path = named.unwrap_or(Path::new(POLICY_PATH)).to_owned();
-        let error = |what: String| PolicyError { path: path.clone(), what };
-        let mut file = match File::open(&path) {
-            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self::default());
-            }
-            opened => opened.map_err(|failed| error(failed.to_string()))?,
+    pub fn load(named: Option<&Path>) -> Result<Self, String> {
+        let path = named.unwrap_or(Path::new(POLICY_PATH));
+        let text = match read(path) {
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            read => read.map_err(|error| format!("{}: {error}", path.display()))?,
         };
-        let found = file.metadata().map_err(|failed| error(failed.to_string()))?;
-        if root && (found.uid() != 0 || found.mode() & 0o022 != 0) {
-            let place = path.display();
-            return Err(error(format!(
-                "it must belong to root and be writable by root alone; run: chown root:root {place} && chmod go-w {place}"
-            )));
-        }
-        let mut text = String::new();
-        file.by_ref()
-            .take(POLICY_BYTES_MAX)
-            .read_to_string(&mut text)
-            .map_err(|failed| error(failed.to_string()))?;
-        let mut policy: Self = toml::from_str(&text).map_err(|wrong| {
-            error(format!("{wrong}\nhelper.toml(5) lists every key; `hubd-helper check` tries a file"))
-        })?;
+        Self::parse(&text).map_err(|what| {
+            let manual = "helper.toml(5) lists every key; `hubd-helper check` tries a file";
+            format!("{}: {what}\n{manual}", path.display())
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut policy: Self = toml::from_str(text).map_err(|wrong| wrong.to_string())?;
         policy.profile.entry("default".to_owned()).or_default();
-        policy.check().map_err(|(key, what)| error(format!("{key}: {what}")))?;
+        policy.check()?;
         Ok(policy)
     }
 
-    fn check(&self) -> Result<(), (String, String)> {
-        let wrong = |key: &str, what: &str| Err((key.to_owned(), what.to_owned()));
-        for (key, dir) in
-            [("runtime_dir", &self.runtime_dir), ("state_dir", &self.state_dir), ("log_dir", &self.log_dir)]
-        {
-            if !dir.is_absolute() {
-                return wrong(key, "must be an absolute path");
-            }
-        }
-        let positive = [
-            ("ticket_days", self.ticket_days),
-            ("refusal_seconds", self.refusal_seconds),
-            ("starts_per_minute", self.starts_per_minute),
-            ("starts_per_user_per_minute", self.starts_per_user_per_minute),
-            ("failures_per_minute", self.failures_per_minute),
-            ("failures_per_source_per_minute", self.failures_per_source_per_minute),
-            ("failures_per_user_per_minute", self.failures_per_user_per_minute),
-        ];
-        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0 || *value > 60_000) {
-            return wrong(key, "must be between 1 and 60000");
-        }
+    fn check(&self) -> Result<(), String> {
+        let relative = |dir: &Path| (!dir.is_absolute()).then_some("must be an absolute path");
+        let outside = |number: &u32| (!(1..=60_000).contains(number)).then_some("must be 1 to 60000");
         // Linux-PAM turns the name into small letters, and a file that it does not find then into `other`.
-        let service_good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-        if self.pam_service.is_empty() || !self.pam_service.chars().all(service_good) {
-            return wrong("pam_service", "must be the name of a file in /etc/pam.d, in small letters");
+        let service_good = ProfileName::new(&*self.pam_service).is_ok();
+        let wrong = [
+            ("runtime_dir", relative(&self.runtime_dir)),
+            ("state_dir", relative(&self.state_dir)),
+            ("log_dir", relative(&self.log_dir)),
+            ("ticket_days", outside(&self.ticket_days)),
+            ("refusal_seconds", outside(&self.refusal_seconds)),
+            ("starts_per_minute", outside(&self.starts_per_minute)),
+            ("starts_per_user_per_minute", outside(&self.starts_per_user_per_minute)),
+            ("failures_per_minute", outside(&self.failures_per_minute)),
+            ("failures_per_source_per_minute", outside(&self.failures_per_source_per_minute)),
+            ("failures_per_user_per_minute", outside(&self.failures_per_user_per_minute)),
+            ("min_uid", (self.min_uid == 0).then_some("must be at least 1: root never runs a server")),
+            ("max_uid", (self.min_uid > self.max_uid).then_some("must not be below min_uid")),
+            ("pam_service", (!service_good).then_some("must be a file in /etc/pam.d, in small letters")),
+        ];
+        let wrong = wrong.iter().find_map(|(key, what)| what.map(|what| format!("{key} {what}")));
+        wrong.map_or(Ok(()), Err)?;
+        if let Some(name) = self.allow_environment.iter().find(|name| crate::environment::is_dangerous(name))
+        {
+            return Err(format!("allow_environment: {name} changes how programs load or run"));
         }
-        if self.min_uid == 0 || self.min_uid > self.max_uid {
-            return wrong("min_uid", "must be at least 1 and at most max_uid: root never runs a server");
-        }
-        for group in &self.standing_groups {
-            if self.fresh_password_groups.contains(group) || self.denied_groups.contains(group) {
-                return wrong("standing_groups", &format!("{group} is also a group that needs a password"));
-            }
-        }
-        for name in &self.allow_environment {
-            if crate::environment::is_dangerous(name) {
-                return wrong("allow_environment", &format!("{name} changes how programs load or run"));
-            }
+        let barred = |group| self.fresh_password_groups.contains(group) || self.denied_groups.contains(group);
+        if let Some(group) = self.standing_groups.iter().find(|group| barred(group)) {
+            return Err(format!("standing_groups: {group} is also a group that needs a password"));
         }
         for (name, profile) in &self.profile {
-            if hubd_proto::ProfileName::new(name.as_str()).is_err() {
-                return wrong(&format!("profile.{name}"), "a profile's name is made of a-z, 0-9, - and _");
-            }
+            ProfileName::new(&**name).map_err(|error| format!("profile.{name}: {error}"))?;
             if profile.program.is_empty() || profile.program.iter().any(|path| !path.is_absolute()) {
-                return wrong(&format!("profile.{name}.program"), "must list absolute paths");
+                return Err(format!("profile.{name}.program must list absolute paths"));
             }
         }
         for (name, service) in &self.service {
@@ -234,11 +168,26 @@ impl Policy {
             let name_good = !name.is_empty() && ServerName::new(name.as_str()).is_ok();
             if !name_good || !program.is_absolute() || !directory.is_absolute() {
                 let what = "its name must have no slash; `command` and `directory` begin with absolute paths";
-                return wrong(&format!("service.{name}"), what);
+                return Err(format!("service.{name}: {what}"));
             }
         }
         Ok(())
     }
+}
+
+/// The file's text, if nobody but root (or who runs this trial) could have written it.
+fn read(path: &Path) -> std::io::Result<String> {
+    let file = File::open(path)?;
+    let (found, root) = (file.metadata()?, nix::unistd::geteuid().is_root());
+    if root && (found.uid() != 0 || found.mode() & 0o022 != 0) {
+        return Err(std::io::Error::other(format!(
+            "it must belong to root and be writable by root alone; run: chown root:root {0} && chmod go-w {0}",
+            path.display()
+        )));
+    }
+    let mut text = String::new();
+    file.take(POLICY_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 #[cfg(test)]

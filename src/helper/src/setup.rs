@@ -15,18 +15,12 @@ use crate::policy::Policy;
 pub struct Setup {
     /// What root decided.
     pub policy: Policy,
-    /// Where things are.
-    pub places: Places,
     /// Whether this program is root and serves everybody, or an ordinary user who serves himself.
     pub root: bool,
     /// The daemon's uid: the only one that may talk to this program.
     pub daemon_uid: Uid,
     /// The daemon's group, which may enter the servers' directories.
     pub daemon_gid: Gid,
-}
-
-/// The directories that this program works in.
-pub struct Places {
     /// `helper.sock`, `sessions` and `servers` are in here.
     pub runtime: PathBuf,
     /// Control sockets, one for each session.
@@ -46,46 +40,37 @@ impl Setup {
     /// A text for root, with the cure.
     pub fn new(policy: Policy, runtime: Option<PathBuf>) -> Result<Self, String> {
         let root = Uid::effective().is_root();
-        let runtime = runtime.unwrap_or_else(|| policy.runtime_dir.clone());
-        let (daemon_uid, daemon_gid) = if root {
-            let name = policy.daemon_user.as_str();
-            let user = users::get_user_by_name(name).ok_or_else(|| {
-                format!(
-                    "daemon_user {name}: no such user; run: systemd-sysusers, or: useradd --system {name}"
-                )
-            })?;
-            (Uid::from_raw(user.uid()), Gid::from_raw(user.primary_group_id()))
+        let name = policy.daemon_user.as_str();
+        let daemon = if root {
+            users::get_user_by_name(name)
         } else {
-            (Uid::effective(), Gid::effective())
+            users::get_user_by_uid(Uid::effective().as_raw())
         };
+        let daemon = daemon.ok_or_else(|| {
+            format!("daemon_user {name}: no such user; run: systemd-sysusers, or: useradd --system {name}")
+        })?;
+        let runtime = runtime.unwrap_or_else(|| policy.runtime_dir.clone());
+        let own = runtime.join("helper-state");
         let (state, log) = if root {
             (policy.state_dir.clone(), policy.log_dir.clone())
         } else {
-            (runtime.join("helper-state"), runtime.join("helper-state/log"))
+            (own.clone(), own.join("log"))
         };
-        let places = Places {
-            sessions: runtime.join("sessions"),
-            servers: runtime.join("servers"),
-            runtime,
-            state,
-            log,
-        };
-        let setup = Self { policy, places, root, daemon_uid, daemon_gid };
-        setup.make_directories().map_err(|(path, error)| format!("{}: {error}", path.display()))?;
+        let (sessions, servers) = (runtime.join("sessions"), runtime.join("servers"));
+        let (daemon_uid, daemon_gid) =
+            (Uid::from_raw(daemon.uid()), Gid::from_raw(daemon.primary_group_id()));
+        let setup = Self { policy, root, daemon_uid, daemon_gid, runtime, sessions, servers, state, log };
+        for (path, mode, group) in [
+            (&setup.runtime, 0o711, None),
+            (&setup.sessions, 0o750, Some(daemon_gid)),
+            (&setup.servers, 0o711, None),
+            (&setup.state, 0o700, None),
+            (&setup.state.join("sessions"), 0o700, None),
+            (&setup.state.join("tickets"), 0o700, None),
+        ] {
+            own_directory(path, mode, group).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
         Ok(setup)
-    }
-
-    fn make_directories(&self) -> Result<(), (PathBuf, io::Error)> {
-        let places = &self.places;
-        let make = |path: &Path, mode: u32, group: Option<Gid>| {
-            own_directory(path, mode, group).map_err(|error| (path.to_owned(), error))
-        };
-        make(&places.runtime, 0o711, None)?;
-        make(&places.sessions, 0o750, Some(self.daemon_gid))?;
-        make(&places.servers, 0o711, None)?;
-        make(&places.state, 0o700, None)?;
-        make(&places.state.join("sessions"), 0o700, None)?;
-        make(&places.state.join("tickets"), 0o700, None)
     }
 }
 
@@ -95,8 +80,7 @@ pub fn own_directory(path: &Path, mode: u32, group: Option<Gid>) -> io::Result<(
         Ok(()) => {
             let directory = open_directory(path)?;
             nix::unistd::fchown(&directory, None, group)?;
-            nix::sys::stat::fchmod(&directory, Mode::from_bits_truncate(mode))?;
-            Ok(())
+            Ok(nix::sys::stat::fchmod(&directory, Mode::from_bits_truncate(mode))?)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let found = open_directory(path)?.metadata()?;
@@ -111,8 +95,16 @@ pub fn own_directory(path: &Path, mode: u32, group: Option<Gid>) -> io::Result<(
 
 /// Opens a directory, never through a symbolic link.
 pub fn open_directory(path: &Path) -> io::Result<File> {
-    let flags = nix::libc::O_DIRECTORY | nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC;
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     File::options().read(true).custom_flags(flags).open(path)
+}
+
+/// Removes something that may be gone already.
+pub fn remove_if_there(path: &Path, remove: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    match remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Seconds since 1970.

@@ -3,23 +3,22 @@
 //! A ticket is 32 random bytes as text. Only its SHA-256 is kept, as a file's name in
 //! `tickets/u<uid>/`, in a directory that only root may enter.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use hubd_proto::Secret;
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::account::Account;
-use crate::setup::{Setup, now, own_directory};
+use crate::account::{Account, same_name};
+use crate::setup::{Setup, now, open_directory, own_directory};
 
-/// Bytes of randomness in a ticket.
+/// Bytes of randomness in a ticket; its text has two digits for each.
 const TICKET_BYTES: usize = 32;
-/// Length of a ticket as base64url text.
-const TICKET_TEXT_BYTES: usize = 43;
 /// Most tickets of one person: one for each browser. A new one pushes the oldest out.
 const TICKETS_PER_USER_MAX: usize = 32;
 const DAY_SECONDS: u64 = 24 * 60 * 60;
@@ -38,119 +37,106 @@ pub struct Ticket {
     pub was_locked: bool,
 }
 
-/// The directory of tickets.
-pub struct Tickets {
-    dir: PathBuf,
-    boot_id: String,
+/// Makes a ticket for somebody whom PAM has accepted just now.
+pub fn create(setup: &Setup, account: &Account) -> io::Result<(Secret, u64)> {
+    let mut bytes = Zeroizing::new([0; TICKET_BYTES]);
+    getrandom::fill(bytes.as_mut_slice()).map_err(io::Error::other)?;
+    let secret = Secret::new(hexadecimal(bytes.as_slice()));
+    let ticket = Ticket {
+        uid: account.uid.as_raw(),
+        name: account.name.to_string(),
+        created_at: now(),
+        expires_at: now() + u64::from(setup.policy.ticket_days) * DAY_SECONDS,
+        boot_id: boot_id()?,
+        was_locked: account.is_locked(),
+    };
+    let directory = of(setup, ticket.uid);
+    own_directory(&directory, 0o700, None)?;
+    // Two logins at once must not take each other's unfinished file for a broken one.
+    let lock = Flock::lock(open_directory(&directory)?, FlockArg::LockExclusive);
+    let _lock = lock.map_err(|(_, errno)| errno)?;
+    make_room(&directory, &ticket)?;
+    let path = directory.join(hash(&secret));
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+    // Half a ticket is none, and does not stay behind on a full disk.
+    file.write_all(&serde_json::to_vec(&ticket)?).inspect_err(|_| drop(fs::remove_file(&path)))?;
+    Ok((secret, ticket.expires_at))
 }
 
-impl Tickets {
-    /// The tickets of this boot.
-    pub fn new(setup: &Setup) -> io::Result<Self> {
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
-        Ok(Self { dir: setup.places.state.join("tickets"), boot_id })
+/// The ticket, if it is this account's and holds now.
+pub fn find(setup: &Setup, account: &Account, secret: &Secret) -> Result<Ticket, &'static str> {
+    let ticket = read(&of(setup, account.uid.as_raw()).join(hash(secret)));
+    let ticket = ticket.ok_or("unknown, revoked, or somebody else's")?;
+    if ticket.uid != account.uid.as_raw() || ticket.name != account.name.as_str() {
+        return Err("made for another account with this uid");
     }
-
-    /// Makes a ticket for somebody whom PAM has accepted just now.
-    pub fn create(&self, account: &Account, days: u32) -> io::Result<(Secret, u64)> {
-        let mut bytes = Zeroizing::new([0; TICKET_BYTES]);
-        getrandom::fill(bytes.as_mut_slice()).map_err(io::Error::other)?;
-        let secret = Secret::new(base64url(bytes.as_slice()));
-        let created_at = now();
-        let expires_at = created_at + u64::from(days) * DAY_SECONDS;
-        let (uid, name, boot_id) = (account.uid.as_raw(), account.name.to_string(), self.boot_id.clone());
-        let ticket = Ticket { uid, name, created_at, expires_at, boot_id, was_locked: account.is_locked() };
-        let dir = self.of(uid);
-        own_directory(&dir, 0o700, None)?;
-        self.make_room(&dir, created_at)?;
-        let mut file =
-            fs::File::options().write(true).create_new(true).mode(0o600).open(dir.join(hash(&secret)))?;
-        file.write_all(&serde_json::to_vec(&ticket)?)?;
-        Ok((secret, expires_at))
+    if !boot_id().is_ok_and(|boot_id| boot_id == ticket.boot_id) {
+        return Err("from before the last boot");
     }
+    if ticket.expires_at <= now() { Err("expired") } else { Ok(ticket) }
+}
 
-    /// The ticket, if it is this account's and holds now.
-    pub fn find(&self, account: &Account, secret: &Secret) -> Result<Ticket, &'static str> {
-        if secret.len() != TICKET_TEXT_BYTES {
-            return Err("not a ticket");
-        }
-        let path = self.of(account.uid.as_raw()).join(hash(secret));
-        let ticket = read(&path).ok_or("unknown, revoked, or somebody else's")?;
-        if ticket.uid != account.uid.as_raw() || ticket.name != account.name.as_str() {
-            return Err("made for another account with this uid");
-        }
-        if ticket.boot_id != self.boot_id {
-            return Err("from before the last boot");
-        }
-        if ticket.expires_at <= now() { Err("expired") } else { Ok(ticket) }
-    }
+/// Makes one ticket worthless.
+pub fn revoke(setup: &Setup, uid: u32, secret: &Secret) -> io::Result<()> {
+    fs::remove_file(of(setup, uid).join(hash(secret)))
+}
 
-    /// Makes one ticket worthless.
-    pub fn revoke(&self, uid: u32, secret: &Secret) -> io::Result<()> {
-        fs::remove_file(self.of(uid).join(hash(secret)))
-    }
+/// Makes all of a uid's tickets worthless.
+pub fn revoke_all_of(setup: &Setup, uid: u32) -> io::Result<()> {
+    fs::remove_dir_all(of(setup, uid))
+}
 
-    /// Makes all of a uid's tickets worthless.
-    pub fn revoke_all_of(&self, uid: u32) -> io::Result<()> {
-        fs::remove_dir_all(self.of(uid))
-    }
-
-    /// Makes the tickets of `name`, or of everybody, worthless; says how many there were.
-    pub fn revoke_by_name(&self, name: Option<&str>) -> io::Result<usize> {
-        let mut count = 0;
-        for user in fs::read_dir(&self.dir)? {
-            for file in fs::read_dir(user?.path())? {
-                let path = file?.path();
-                if name.is_none_or(|name| read(&path).is_none_or(|ticket| ticket.name == name)) {
-                    fs::remove_file(path)?;
-                    count += 1;
-                }
-            }
-        }
-        Ok(count)
-    }
-
-    fn of(&self, uid: u32) -> PathBuf {
-        self.dir.join(format!("u{uid}"))
-    }
-
-    /// Removes what has ended, and the oldest if there are too many.
-    fn make_room(&self, dir: &Path, now: u64) -> io::Result<()> {
-        let mut living = Vec::new();
-        for file in fs::read_dir(dir)? {
+/// Makes the tickets of `name`, or of everybody, worthless; says how many there were.
+pub fn revoke_by_name(setup: &Setup, name: Option<&str>) -> io::Result<usize> {
+    let mut count = 0;
+    for user in fs::read_dir(setup.state.join("tickets"))? {
+        for file in fs::read_dir(user?.path())? {
             let path = file?.path();
-            match read(&path).filter(|ticket| ticket.expires_at > now && ticket.boot_id == self.boot_id) {
-                Some(ticket) => living.push((ticket.created_at, path)),
-                None => fs::remove_file(path)?,
+            if name.is_none_or(|name| read(&path).is_none_or(|ticket| same_name(&ticket.name, name))) {
+                fs::remove_file(path)?;
+                count += 1;
             }
         }
-        living.sort();
-        let surplus = (living.len() + 1).saturating_sub(TICKETS_PER_USER_MAX);
-        living.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
     }
+    Ok(count)
+}
+
+fn of(setup: &Setup, uid: u32) -> PathBuf {
+    setup.state.join(format!("tickets/u{uid}"))
+}
+
+/// Removes what has ended, and the oldest if there are too many beside `new`.
+fn make_room(directory: &Path, new: &Ticket) -> io::Result<()> {
+    let mut living = Vec::new();
+    for file in fs::read_dir(directory)? {
+        let path = file?.path();
+        match read(&path).filter(|old| old.expires_at > new.created_at && old.boot_id == new.boot_id) {
+            Some(ticket) => living.push((ticket.created_at, path)),
+            None => fs::remove_file(path)?,
+        }
+    }
+    living.sort();
+    let surplus = (living.len() + 1).saturating_sub(TICKETS_PER_USER_MAX);
+    living.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
 }
 
 fn read(path: &Path) -> Option<Ticket> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// The name of a ticket's file: SHA-256 as hexadecimal digits.
-fn hash(secret: &Secret) -> String {
-    Sha256::digest(secret.expose()).iter().map(|byte| format!("{byte:02x}")).collect()
+/// What a reboot changes.
+fn boot_id() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
 }
 
-/// RFC 4648 section 5, without padding.
-fn base64url(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::with_capacity(TICKET_TEXT_BYTES);
-    for chunk in bytes.chunks(3) {
-        let number =
-            chunk.iter().fold(0_usize, |sum, &byte| sum << 8 | usize::from(byte)) << (8 * (3 - chunk.len()));
-        for place in 0..=chunk.len() {
-            text.extend(DIGITS.get(number >> (18 - 6 * place) & 63).map(|&digit| char::from(digit)));
-        }
-    }
-    text
+/// The name of a ticket's file.
+fn hash(secret: &Secret) -> String {
+    hexadecimal(&Sha256::digest(secret.expose()))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let digit = |number: u8| char::from_digit(number.into(), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]
@@ -158,11 +144,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64url_agrees_with_the_rfc() {
-        for (bytes, text) in [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foob", "Zm9vYg")] {
-            assert_eq!(base64url(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64url(&[0xfb, 0xff]), "-_8");
-        assert_eq!(base64url(&[7; TICKET_BYTES]).len(), TICKET_TEXT_BYTES);
+    fn a_ticket_is_two_digits_for_each_byte() {
+        assert_eq!(hexadecimal(&[0, 15, 16, 255]), "000f10ff");
+        assert_eq!(hash(&Secret::new("abc".into())).get(..8), Some("ba7816bf"));
     }
 }

@@ -139,15 +139,13 @@ fn check_counts(arguments: &[String], variables: usize, note: &str) -> Result<()
 /// [`FrameError::Closed`] at the end of the stream, otherwise as [`body_length`].
 pub fn read_body(reader: &mut impl Read) -> Result<Zeroizing<Vec<u8>>, FrameError> {
     let mut header = [0; HEADER_BYTES];
-    match reader.read(&mut header)? {
-        0 => return Err(FrameError::Closed),
-        n if n < HEADER_BYTES => {
-            if let Some(rest) = header.get_mut(n..) {
-                reader.read_exact(rest)?;
-            }
-        }
-        _ => {}
+    let (first, rest) = header.split_at_mut(1);
+    // One byte tells an end between frames from one within; `read_exact` goes on after a signal.
+    match reader.read_exact(first) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(FrameError::Closed),
+        read => read?,
     }
+    reader.read_exact(rest)?;
     let mut body = Zeroizing::new(vec![0; body_length(header)?]);
     reader.read_exact(&mut body)?;
     Ok(body)
