@@ -26,7 +26,7 @@ const PAM_SERVICE: &str = "auth required pam_unix.so nodelay\naccount required p
 /// What is different about an installation.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
-    /// Lines for the table `[JupyterHub]` of hubd.toml.
+    /// Lines for the table `[JupyterHub]` of hubd.toml; `{port}` in them is the public port.
     pub hub: String,
     /// Further tables of hubd.toml.
     pub tables: String,
@@ -292,7 +292,7 @@ impl Installation {
             format_args!("{}://127.0.0.1:{}/", if setup.plain { "http" } else { "https" }, self.port),
             self.inner_port,
             self.helper_socket().display(),
-            setup.hub,
+            setup.hub.replace("{port}", &self.port.to_string()),
             setup.tables
         );
         fs::write(self.configuration(), configuration).unwrap();

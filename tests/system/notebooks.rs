@@ -11,6 +11,7 @@ use std::time::Duration;
 pub const CASES: &[Case] = &[
     ("two people work at once and bob gets 403 on alices server", two_people),
     ("pages refuse a wrong password and show progress and log out", pages),
+    ("people have hosts of their own", hosts),
     ("server output goes to its own log", own_log),
     ("servers on tcp ports work", tcp),
 ];
@@ -42,6 +43,16 @@ fn pages(suite: &mut Suite) {
     suite.alice();
     suite.fresh_homes();
     Script::new("pages", &suite.people()).run(&url, |_| {});
+}
+
+fn hosts(suite: &mut Suite) {
+    suite.alice();
+    suite.fresh_homes();
+    // Browsers find everything below localhost on this machine.
+    let hub = "subdomain_host = \"https://hub.localhost:{port}\"\n".to_owned();
+    let installation = Installation::running(&Setup { hub, ..standard() });
+    let url = format!("https://hub.localhost:{}", installation.port);
+    Script::new("hosts", &suite.people()).run(&url, |_| {});
 }
 
 /// What jupyterhub-singleuser prints must not appear among the hub's own lines.

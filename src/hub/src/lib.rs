@@ -20,6 +20,7 @@ pub mod pages;
 pub mod routes;
 pub mod servers;
 pub mod settings;
+pub mod subdomains;
 #[cfg(test)]
 pub(crate) mod test_support;
 

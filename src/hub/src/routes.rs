@@ -77,6 +77,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .nest(&format!("{base}hub/api"), api::router(Arc::clone(&hub)))
         .merge(api::root(&at("api/"), Arc::clone(&hub)))
         .merge(api::metrics(&at("metrics"), Arc::clone(&hub)))
+        .layer(middleware::from_fn_with_state(Arc::clone(&hub), outside::own_host))
         .layer(middleware::from_fn_with_state(hub, around))
 }
 

@@ -8,6 +8,7 @@ use hubd_store::{ConfiguredGroup, DEFAULT_ROLES, RoleDefinition, RoleMembers};
 use zeroize::Zeroizing;
 
 use crate::auth::scopes::CustomScopes;
+use crate::subdomains::Subdomains;
 
 /// Everything the hub has to know. Names are JupyterHub's option names.
 pub struct Settings {
@@ -17,6 +18,8 @@ pub struct Settings {
     pub hub_api_url: String,
     /// `JupyterHub.public_url`, without a trailing slash, if set: cookies are Secure when it is https.
     pub public_url: Option<String>,
+    /// `JupyterHub.subdomain_host`: people's servers have hosts of their own. Then `public_url` is set, too.
+    pub subdomains: Option<Subdomains>,
     /// The raw bytes that sign cookies: 32 when hubd made them, any number in an old installation.
     pub cookie_secret: Zeroizing<Vec<u8>>,
     /// `JupyterHub.cookie_max_age_days`: how long a login holds.

@@ -57,10 +57,11 @@ impl TestHub {
 }
 
 fn hub_on(database: &Path, helper: &FakeHelper, settings: Settings) -> Arc<Hub> {
+    let routes = if settings.subdomains.is_some() { Routes::by_host() } else { Routes::default() };
     Hub::new(Parts {
         settings,
         store: Store::open(database).expect("a database"),
-        routes: Arc::new(Routes::default()),
+        routes: Arc::new(routes),
         helper: HelperClient { socket: helper.socket(), timeout: Duration::from_secs(5) },
         clock: Arc::new(SystemClock),
         random: Arc::new(Counting),
@@ -100,6 +101,7 @@ pub(crate) fn settings() -> Settings {
         base_url: "/".into(),
         hub_api_url: "http://127.0.0.1:8081/hub/api".into(),
         public_url: None,
+        subdomains: None,
         cookie_secret: Zeroizing::new(vec![7; 32]),
         cookie_max_age_days: 14.0,
         default_url: None,

@@ -16,18 +16,19 @@ const CERTIFICATE_FILE: &str = "hubd-self-signed.crt";
 const KEY_FILE: &str = "hubd-self-signed.key";
 
 /// The paths of certificate and key, made now if they do not exist.
-pub fn self_signed(directory: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
+pub fn self_signed(directory: &Path, names: &[String]) -> anyhow::Result<(PathBuf, PathBuf)> {
     let (certificate, key) = (directory.join(CERTIFICATE_FILE), directory.join(KEY_FILE));
     if !certificate.exists() || !key.exists() {
-        make(&certificate, &key).context("cannot make a self-signed certificate")?;
+        make(&certificate, &key, names).context("cannot make a self-signed certificate")?;
     }
     Ok((certificate, key))
 }
 
-fn make(certificate: &Path, key: &Path) -> anyhow::Result<()> {
+fn make(certificate: &Path, key: &Path, more: &[String]) -> anyhow::Result<()> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     names.extend(host.clone().filter(|name| !name.is_empty() && name != "localhost"));
+    names.extend(more.iter().cloned());
     names.extend(outward_address().map(|address| address.to_string()));
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, host.unwrap_or_else(|| "localhost".to_owned()));
@@ -67,20 +68,20 @@ mod tests {
     #[test]
     fn a_pair_is_made_once_and_its_key_is_private() {
         let directory = tempfile::tempdir().unwrap();
-        let (certificate, key) = self_signed(directory.path()).unwrap();
+        let (certificate, key) = self_signed(directory.path(), &[]).unwrap();
         assert_eq!(std::fs::metadata(&key).unwrap().mode() & 0o777, 0o600);
         let first = std::fs::read(&certificate).unwrap();
-        self_signed(directory.path()).unwrap();
+        self_signed(directory.path(), &[]).unwrap();
         assert_eq!(std::fs::read(&certificate).unwrap(), first);
     }
 
     #[test]
     fn half_a_pair_is_made_anew() {
         let directory = tempfile::tempdir().unwrap();
-        let (certificate, key) = self_signed(directory.path()).unwrap();
+        let (certificate, key) = self_signed(directory.path(), &[]).unwrap();
         let first = std::fs::read(&certificate).unwrap();
         std::fs::remove_file(key).unwrap();
-        self_signed(directory.path()).unwrap();
+        self_signed(directory.path(), &[]).unwrap();
         assert_ne!(std::fs::read(&certificate).unwrap(), first);
     }
 }

@@ -206,7 +206,11 @@ fn tls(plan: &Plan) -> anyhow::Result<Option<Arc<Tls>>> {
         TlsPlan::Plain => return Ok(None),
         TlsPlan::Files(pairs) => pairs.clone(),
         TlsPlan::SelfSigned => {
-            let (certificate, key) = certificate::self_signed(Path::new(""))?;
+            let hosts = plan.settings.subdomains.iter();
+            let names: Vec<_> = hosts
+                .flat_map(|hosts| [hosts.domain().to_owned(), format!("*.{}", hosts.domain())])
+                .collect();
+            let (certificate, key) = certificate::self_signed(Path::new(""), &names)?;
             vec![PairFiles { certificate, key }]
         }
     };
@@ -222,10 +226,11 @@ fn hub(
     settings.cookie_secret = cookie_secret.load()?;
     let store = Store::open(database).with_context(|| format!("database {}", database.display()))?;
     look_for_helper(&helper_socket);
+    let routes = if settings.subdomains.is_some() { Routes::by_host() } else { Routes::default() };
     let hub = Hub::new(hubd_hub::hub::Parts {
         settings,
         store,
-        routes: Arc::new(Routes::default()),
+        routes: Arc::new(routes),
         helper: HelperClient { socket: helper_socket, timeout: HELPER_TIMEOUT },
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
@@ -261,8 +266,16 @@ fn look_for_helper(socket: &Path) {
 fn routes_api(hub: &Hub, inner: std::net::SocketAddr, token: Zeroizing<String>) -> Api {
     let target = Target { endpoint: Endpoint::Tcp(inner), uid: None };
     let data = RouteData::default().with("hub", true).with("jupyterhub", true);
-    let below = [hub.settings.hub_prefix()];
-    Api::new(hub.routes.clone(), Some(token)).keeping(&hub.settings.base_url, target, data, &below)
+    let api = Api::new(hub.routes.clone(), Some(token));
+    let prefix = hub.settings.hub_prefix();
+    match &hub.settings.subdomains {
+        None => api.keeping(&hub.settings.base_url, target, data, &[prefix]),
+        // The hub has what no server takes, whatever the host.
+        Some(hosts) => {
+            let below = [format!("/{}{prefix}", hosts.domain())];
+            api.with_hosts().keeping("/", target, data, &below)
+        }
+    }
 }
 
 fn with_hub_cookies(settings: ProxySettings) -> ProxySettings {

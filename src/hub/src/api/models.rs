@@ -130,6 +130,11 @@ impl Viewer<'_> {
             )
         };
         let public = |path: &str| self.hub.public_origin().map(|origin| format!("{origin}{path}"));
+        let hosts = self.hub.settings.subdomains.as_ref();
+        let (url, full_url) = match hosts.map(|hosts| hosts.origin_of_user(&spawner.user)) {
+            Some(origin) => (format!("{origin}{url}"), Some(format!("{origin}{url}"))),
+            None => (url.clone(), public(&url)),
+        };
         let empty = json!({});
         let mut model = json!({
             "name": spawner.name,
@@ -140,7 +145,7 @@ impl Viewer<'_> {
             "pending": snapshot.state.pending(),
             "ready": snapshot.state == State::Ready,
             "stopped": !snapshot.state.is_active(),
-            "full_url": public(&url),
+            "full_url": full_url,
             "full_progress_url": public(&progress),
             "url": url,
             "user_options": spawner.user_options.as_ref().unwrap_or(&empty),

@@ -264,7 +264,7 @@ fn give_code(
         Some(session_id) => (session_id.clone(), None),
         None => {
             let session_id = hub.new_token();
-            let cookie = hub.session_cookie(&visit.parts, &session_id);
+            let cookie = hub.session_cookie(&visit.parts, &session_id).header();
             (session_id, Some(cookie))
         }
     };

@@ -25,6 +25,8 @@ pub struct Cookie<'a> {
     pub value: &'a str,
     /// `Path`.
     pub path: &'a str,
+    /// `Domain`, if other hosts below it shall get the cookie, too.
+    pub domain: Option<&'a str>,
     /// How long it lives.
     pub lifetime: Lifetime,
     /// Whether scripts may not read it.
@@ -37,6 +39,9 @@ impl Cookie<'_> {
     /// The `Set-Cookie` value; attributes in JupyterHub's order.
     pub fn header(&self) -> String {
         let mut text = format!("{}={}", self.name, quoted(self.value));
+        if let Some(domain) = self.domain {
+            text.push_str(&format!("; Domain={domain}"));
+        }
         if let Lifetime::Until(time) = self.lifetime {
             text.push_str(&format!("; expires={}", http_date(time)));
         }
@@ -101,6 +106,7 @@ mod tests {
             name: "jupyterhub-hub-login",
             value: "2|YQ==|f",
             path: "/hub/",
+            domain: None,
             lifetime: Lifetime::Until(until),
             http_only: true,
             secure: true,
@@ -114,11 +120,22 @@ mod tests {
             lifetime: Lifetime::For(Duration::from_secs(3600)),
             secure: false,
             value: "x",
-            ..cookie
+            ..cookie.clone()
         };
         assert_eq!(
             plain.header(),
             "jupyterhub-hub-login=x; HttpOnly; Max-Age=3600; Path=/hub/; SameSite=Lax"
+        );
+        let wide = Cookie {
+            domain: Some("hub.example.org"),
+            value: "x",
+            lifetime: Lifetime::Session,
+            secure: false,
+            ..cookie
+        };
+        assert_eq!(
+            wide.header(),
+            "jupyterhub-hub-login=x; Domain=hub.example.org; HttpOnly; Path=/hub/; SameSite=Lax"
         );
     }
 

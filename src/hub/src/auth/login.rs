@@ -12,6 +12,7 @@ use super::{Cookie, LOGIN_COOKIE, Lifetime, SESSION_COOKIE, TICKET_COOKIE, XSRF_
 use crate::Hub;
 use crate::error::HttpError;
 use crate::login::LoggedIn;
+use crate::subdomains::Subdomains;
 
 /// How long a browser keeps the login cookie, as JupyterHub; how long it counts is `cookie_max_age_days`.
 const LOGIN_COOKIE_LIFETIME: Duration = Duration::from_secs(30 * 86400);
@@ -40,11 +41,11 @@ impl Hub {
         let hub_prefix = self.settings.hub_prefix();
         let secure = self.is_https(parts);
         let cookie = |name, value, path, lifetime| {
-            Cookie { name, value, path, lifetime, http_only: true, secure }.header()
+            Cookie { name, value, path, domain: None, lifetime, http_only: true, secure }.header()
         };
         let until = Lifetime::Until(now + LOGIN_COOKIE_LIFETIME);
         let mut cookies = vec![
-            self.session_cookie(parts, &session_id),
+            self.session_cookie(parts, &session_id).header(),
             cookie(LOGIN_COOKIE, signed.as_str(), hub_prefix.as_str(), until),
         ];
         if let Some((ticket, expires_at)) = &login.ticket {
@@ -71,29 +72,30 @@ impl Hub {
         }
         let (hub_prefix, secure) = (self.settings.hub_prefix(), self.is_https(parts));
         let long_ago = self.clock.now().checked_sub(CLEARED_AGO).unwrap_or(SystemTime::UNIX_EPOCH);
-        let cleared = |name, path, http_only| {
-            let lifetime = Lifetime::Until(long_ago);
-            Cookie { name, value: "", path, lifetime, http_only, secure }.header()
+        let lifetime = Lifetime::Until(long_ago);
+        let cleared = |name, http_only| {
+            let path = hub_prefix.as_str();
+            Cookie { name, value: "", path, domain: None, lifetime, http_only, secure }.header()
         };
         Ok(vec![
-            cleared(SESSION_COOKIE, self.settings.base_url.as_str(), true),
-            cleared(LOGIN_COOKIE, hub_prefix.as_str(), true),
-            cleared(TICKET_COOKIE, hub_prefix.as_str(), true),
-            cleared(XSRF_COOKIE, hub_prefix.as_str(), false),
+            Cookie { lifetime, ..self.session_cookie(parts, "") }.header(),
+            cleared(LOGIN_COOKIE, true),
+            cleared(TICKET_COOKIE, true),
+            cleared(XSRF_COOKIE, false),
         ])
     }
 
-    /// The cookie of a browser's session id.
-    pub(crate) fn session_cookie(&self, parts: &Parts, session_id: &str) -> String {
-        let cookie = Cookie {
+    /// The cookie of a browser's session id. Everybody's servers get it, whatever their host.
+    pub(crate) fn session_cookie<'a>(&'a self, parts: &Parts, session_id: &'a str) -> Cookie<'a> {
+        Cookie {
             name: SESSION_COOKIE,
             value: session_id,
             path: &self.settings.base_url,
+            domain: self.settings.subdomains.as_ref().map(Subdomains::domain),
             lifetime: Lifetime::Session,
             http_only: true,
             secure: self.is_https(parts),
-        };
-        cookie.header()
+        }
     }
 
     /// What the session before this login was given must not outlive it unseen: its logout can no longer name it.

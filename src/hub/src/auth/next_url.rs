@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use super::Browser;
 use crate::Hub;
 use crate::pages::urls::{decode, pairs};
+use crate::subdomains::Subdomains;
 
 /// Longest `next` in bytes: as long as a request line may reasonably be; a longer one counts as not given.
 const NEXT_BYTES_MAX: usize = 8192;
@@ -22,7 +23,8 @@ impl Hub {
     pub fn next_url(&self, parts: &Parts, browser: Option<&Browser>) -> String {
         let query = parts.uri.query().unwrap_or("");
         let origin = self.origin(parts);
-        let next = query_value(query, "next").and_then(|next| own_path(&next, &origin));
+        let next = query_value(query, "next")
+            .and_then(|next| own_path(&next, &origin, self.settings.subdomains.as_ref()));
         next.unwrap_or_else(|| with_query(self.home_of(browser), query))
     }
 
@@ -61,8 +63,9 @@ impl Hub {
 }
 
 /// The path of `next`, if it is one of our own: what JupyterHub accepts, and nothing that a browser could
-/// take for another host or that cannot be sent in a header.
-pub(super) fn own_path(next: &str, origin: &str) -> Option<String> {
+/// take for another host or that cannot be sent in a header. A URL on the host of a person's servers counts by its
+/// path, from which the hub finds the way there.
+pub(super) fn own_path(next: &str, origin: &str, hosts: Option<&Subdomains>) -> Option<String> {
     if next.is_empty() || next.len() > NEXT_BYTES_MAX || next.chars().any(char::is_control) {
         return None;
     }
@@ -73,6 +76,7 @@ pub(super) fn own_path(next: &str, origin: &str) -> Option<String> {
     };
     let host = origin.split_once("://").map_or(origin, |(_, host)| host);
     let path = strip_own(&next, origin).or_else(|| strip_own(&next, &format!("//{host}")));
+    let path = path.or_else(|| strip_host(&next, hosts?));
     let path = match path {
         Some(rest) => format!("/{}", rest.trim_start_matches('/')),
         None => next,
@@ -85,6 +89,13 @@ pub(super) fn own_path(next: &str, origin: &str) -> Option<String> {
 fn strip_own<'a>(url: &'a str, origin: &str) -> Option<&'a str> {
     let rest = url.strip_prefix(origin)?;
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+/// What follows the host in `url`, if it is one of `hosts`.
+fn strip_host<'a>(url: &'a str, hosts: &Subdomains) -> Option<&'a str> {
+    let (scheme, rest) = url.split_once("//")?;
+    let (authority, rest) = rest.find(['/', '?', '#']).map_or((rest, ""), |end| rest.split_at(end));
+    (["", "http:", "https:"].contains(&scheme) && hosts.owns(authority)).then_some(rest)
 }
 
 /// Carries the request's other parameters on.
@@ -111,12 +122,15 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::subdomains::SubdomainHook;
 
     #[test]
     fn the_same_urls_are_accepted_as_in_jupyterhub() {
         let vectors: Value = serde_json::from_str(include_str!("testdata/next_url.json")).unwrap();
         let cases = vectors.as_object().unwrap().values().find_map(Value::as_array).unwrap();
-        for case in cases.iter().filter(|case| case["subdomain_host"] == "") {
+        for case in cases {
+            let subdomain_host = case["subdomain_host"].as_str().unwrap();
+            let hosts = Subdomains::new(subdomain_host, None, SubdomainHook::Idna);
             let public = case["public_url"].as_str().unwrap().trim_end_matches('/');
             let origin = if public.is_empty() {
                 format!(
@@ -127,7 +141,7 @@ mod tests {
             } else {
                 public.to_owned()
             };
-            let path = own_path(case["next"].as_str().unwrap(), &origin);
+            let path = own_path(case["next"].as_str().unwrap(), &origin, hosts.as_ref());
             assert_eq!(path.unwrap_or_default(), case["result"].as_str().unwrap(), "{case}");
         }
     }
@@ -146,11 +160,11 @@ mod tests {
             "https:evil.com",
             "javascript:alert(1)//",
         ] {
-            assert_eq!(own_path(bad, origin), None, "{bad:?}");
+            assert_eq!(own_path(bad, origin, None), None, "{bad:?}");
         }
-        assert_eq!(own_path("/\\/evil.com", origin).as_deref(), Some("/%5C/evil.com"));
-        assert_eq!(own_path("/a b\u{2025}", origin).as_deref(), Some("/a%20b%E2%80%A5"));
-        assert_eq!(own_path(&format!("/{}", "x".repeat(NEXT_BYTES_MAX)), origin), None);
+        assert_eq!(own_path("/\\/evil.com", origin, None).as_deref(), Some("/%5C/evil.com"));
+        assert_eq!(own_path("/a b\u{2025}", origin, None).as_deref(), Some("/a%20b%E2%80%A5"));
+        assert_eq!(own_path(&format!("/{}", "x".repeat(NEXT_BYTES_MAX)), origin, None), None);
     }
 
     #[test]

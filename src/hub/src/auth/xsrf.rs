@@ -107,6 +107,7 @@ impl Hub {
             name: XSRF_COOKIE,
             value: token,
             path: &self.settings.hub_prefix(),
+            domain: None,
             lifetime,
             http_only: false,
             secure: self.is_https(parts),

@@ -152,7 +152,12 @@ pub async fn proxy_error(
 pub fn backend_failed(hub: &Arc<Hub>, parts: &Parts, route: &str, failure: BackendFailure) -> Response {
     let visit = Visit { hub: Arc::clone(hub), parts: parts.clone(), browser: None };
     let told = told(failure);
-    let inside = parts.uri.path().strip_prefix(route).unwrap_or_default();
+    let route = match hub.settings.subdomains {
+        // Behind the host.
+        Some(_) => route.get(1..).and_then(|route| route.find('/').and_then(|at| route.get(at..))),
+        None => Some(route),
+    };
+    let inside = route.and_then(|route| parts.uri.path().strip_prefix(route)).unwrap_or_default();
     let mut response = if user_url::wants_json(&parts.headers, inside) {
         let body = serde_json::json!({ "status": told.status.as_u16(), "message": told.detail });
         visit.json(told.status, &body)

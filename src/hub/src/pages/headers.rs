@@ -34,14 +34,15 @@ impl Nonce {
 ///
 /// `static_files` is host and path of the hub's own static files, for templates of sites that know no nonce.
 /// `'self'` would be too much: user servers live on the same origin, and what they serve must not become a
-/// script of the hub.
-pub fn page_policy(nonce: &Nonce, static_files: &str) -> String {
+/// script of the hub. `people` is where forms may end besides: the hosts of people's servers, if they have some.
+pub fn page_policy(nonce: &Nonce, static_files: &str, people: &str) -> String {
     let nonce = &nonce.0;
+    let people = if people.is_empty() { String::new() } else { format!(" {people}") };
     let static_files = if is_source(static_files) { static_files } else { "" };
     format!(
         "default-src 'none'; script-src 'nonce-{nonce}' {static_files}; \
          style-src 'nonce-{nonce}' {static_files}; img-src 'self' data:; font-src 'self'; \
-         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+         connect-src 'self'; form-action 'self'{people}; base-uri 'none'; frame-ancestors 'none'"
     )
 }
 
@@ -106,7 +107,7 @@ mod tests {
     fn a_form_may_end_at_the_application_it_is_about() {
         let policy_for = |url: &str| {
             let mut headers = HeaderMap::new();
-            let policy = page_policy(&Nonce("abc".to_owned()), "");
+            let policy = page_policy(&Nonce("abc".to_owned()), "", "");
             headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_str(&policy).unwrap());
             allow_form_target(&mut headers, url);
             headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned()
@@ -124,11 +125,11 @@ mod tests {
     #[test]
     fn pages_run_no_code_of_others() {
         let nonce = Nonce("abc".to_owned());
-        let policy = page_policy(&nonce, "hub.example:8000/hub/static/");
+        let policy = page_policy(&nonce, "hub.example:8000/hub/static/", "");
         assert!(policy.contains("script-src 'nonce-abc' hub.example:8000/hub/static/;"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
         for bad in ["a; script-src *", "[::1]:8000/hub/static/", "/hub/static/", "* /x", "'self'"] {
-            assert!(page_policy(&nonce, bad).contains("script-src 'nonce-abc' ;"), "{bad}");
+            assert!(page_policy(&nonce, bad, "").contains("script-src 'nonce-abc' ;"), "{bad}");
         }
     }
 }

@@ -1,5 +1,9 @@
 //! What is not a page of the hub: the hub's root, everything outside its prefix, and what does not exist.
 
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
 use axum::response::Response;
 use http::{Method, StatusCode};
 use hubd_proto::UserName;
@@ -7,10 +11,14 @@ use hubd_proto::UserName;
 use super::errors::PageError;
 use super::urls;
 use super::visit::Visit;
+use crate::Hub;
 use crate::error::HttpError;
 
 /// What crawlers are told: nothing here is for them.
 pub const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
+
+/// What of the hub is answered on every host.
+const FOR_ALL: [&str; 4] = ["health", "logo", "favicon.ico", "robots.txt"];
 
 /// `GET /hub`.
 pub async fn hub_without_slash(visit: Visit) -> Response {
@@ -49,14 +57,37 @@ pub async fn fallback(visit: Visit) -> Result<Response, PageError> {
     let settings = &visit.hub.settings;
     let path = visit.parts.uri.path();
     let inside_hub = path.starts_with(&settings.hub_prefix());
-    let Some(rest) = path.strip_prefix(&settings.base_url).filter(|_| !inside_hub) else {
+    // Where people have hosts, all that no server takes comes here.
+    let all = || settings.subdomains.as_ref().map(|_| path.trim_start_matches('/'));
+    let Some(rest) = path.strip_prefix(&settings.base_url).or_else(all).filter(|_| !inside_hub) else {
         return Err(HttpError::bare(StatusCode::NOT_FOUND).into());
     };
     if visit.parts.method != Method::GET {
         return Err(HttpError::bare(StatusCode::METHOD_NOT_ALLOWED).into());
     }
     let query = visit.parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    Ok(visit.found(&format!("{}{query}", visit.hub_url(rest))))
+    // Cookies of the hub are for its own host.
+    let origin = visit.hub.public_origin().unwrap_or_default();
+    Ok(visit.found(&format!("{origin}{}{query}", visit.hub_url(rest))))
+}
+
+/// Keeps the hub on its own host: on those of people's servers, its login page and what it tells of a person would
+/// belong to the same origin as what the servers serve. Files that are the same for all may be had there, too.
+pub async fn own_host(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let people = hub.settings.subdomains.as_ref().is_some_and(|hosts| hosts.is_below(&hub.host(&parts)));
+    let below = parts.uri.path().strip_prefix(&hub.settings.hub_prefix());
+    let own = below.is_some_and(|path| !path.starts_with("static/") && !FOR_ALL.contains(&path));
+    if !(people && own) {
+        return next.run(Request::from_parts(parts, body)).await;
+    }
+    let visit = Visit { browser: None, hub, parts };
+    if visit.parts.method != Method::GET {
+        let body = serde_json::json!({ "status": 421, "message": "The hub has a host of its own" });
+        return visit.json(StatusCode::MISDIRECTED_REQUEST, &body);
+    }
+    let origin = visit.hub.public_origin().unwrap_or_default();
+    visit.found(&format!("{origin}{}", visit.uri()))
 }
 
 /// A page that does not know the method.

@@ -5,5 +5,6 @@ mod browser;
 mod login;
 mod servers;
 mod shares;
+mod subdomains;
 mod token;
 mod urls;

@@ -57,7 +57,7 @@ async fn get(visit: &Visit, name: &str, rest: &str) -> Result<Response, PageErro
     check_access(visit, &owner, &server)?;
     let state = visit.hub.server(&owner, &server).state;
     if state == State::Ready {
-        return to_server(visit).await;
+        return to_server(visit, &owner).await;
     }
     if wants_json(&visit.parts.headers, rest) {
         return Ok(not_running_json(visit, &owner, &server));
@@ -83,7 +83,7 @@ async fn get(visit: &Visit, name: &str, rest: &str) -> Result<Response, PageErro
 }
 
 /// Sends the browser to the same path of the server, slower each time it comes back here.
-async fn to_server(visit: &Visit) -> Result<Response, PageError> {
+async fn to_server(visit: &Visit, owner: &UserName) -> Result<Response, PageError> {
     let mut query = visit.query();
     let count =
         query.iter().find(|(name, _)| name == "redirects").map(|(_, value)| value.parse().unwrap_or(0));
@@ -97,7 +97,9 @@ async fn to_server(visit: &Visit) -> Result<Response, PageError> {
     }
     query.retain(|(name, _)| name != "redirects");
     query.push(("redirects".to_owned(), (count + 1).to_string()));
-    Ok(visit.found(&urls::with_query(&outer_path(visit), &query)))
+    let hosts = visit.hub.settings.subdomains.as_ref();
+    let origin = hosts.map(|hosts| hosts.origin_of_user(owner.as_str())).unwrap_or_default();
+    Ok(visit.found(&format!("{origin}{}", urls::with_query(&outer_path(visit), &query))))
 }
 
 /// The request's path without the hub's prefix: `/user/erin/lab`.

@@ -21,6 +21,7 @@ use super::urls;
 use crate::Hub;
 use crate::auth::{Browser, scopes};
 use crate::error::HttpError;
+use crate::subdomains::Subdomains;
 
 /// A request for a page.
 pub struct Visit {
@@ -57,10 +58,12 @@ impl Visit {
         format!("{}{path}", self.hub.settings.hub_prefix())
     }
 
-    /// The address of a user's server, `/user/alice/` or `/user/alice/lab/`.
+    /// The address of a user's server, `/user/alice/` or `/user/alice/lab/`, with scheme and host where people have
+    /// hosts of their own.
     pub fn server_url(&self, user: &str, server: &str) -> String {
         let base = &self.hub.settings.base_url;
-        let mut url = format!("{base}user/{}/", urls::segment(user));
+        let origin = self.hub.settings.subdomains.as_ref().map(|hosts| hosts.origin_of_user(user));
+        let mut url = format!("{}{base}user/{}/", origin.unwrap_or_default(), urls::segment(user));
         if !server.is_empty() {
             url.push_str(&urls::segment(server));
             url.push('/');
@@ -138,7 +141,7 @@ impl Visit {
         self.sign(response)
     }
 
-    /// A redirect. Targets are paths of this origin.
+    /// A redirect. Targets are paths of this origin, or the hub's or a person's own.
     pub fn redirect(&self, status: StatusCode, location: &str) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = status;
@@ -220,7 +223,9 @@ impl Visit {
             Some(url) => url.split("://").nth(1).and_then(|rest| rest.split('/').next()).map(str::to_owned),
             None => Some(self.hub.host(&self.parts)),
         };
-        page_policy(nonce, &format!("{}{}", host.unwrap_or_default(), self.hub_url("static/")))
+        let people = self.hub.settings.subdomains.as_ref().map(Subdomains::policy_source);
+        let static_files = format!("{}{}", host.unwrap_or_default(), self.hub_url("static/"));
+        page_policy(nonce, &static_files, people.as_deref().unwrap_or_default())
     }
 
     /// What the person may do. A page is shown even if the database cannot be asked.

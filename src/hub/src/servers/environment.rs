@@ -34,7 +34,12 @@ pub(super) fn environment(
         python_json(&format!("access:servers!user={user}")),
     );
     let host = settings.public_url.as_deref().map(origin).unwrap_or_default();
-    let public = |path: &str| if host.is_empty() { String::new() } else { format!("{host}{path}") };
+    let server_url = which.public_url(settings);
+    let public = |path: &str| match host {
+        "" => String::new(),
+        _ if path.contains("://") => path.to_owned(),
+        host => format!("{host}{path}"),
+    };
 
     let mut variables = BTreeMap::new();
     let mut set = |name: &str, value: String| {
@@ -45,7 +50,7 @@ pub(super) fn environment(
     set("JUPYTERHUB_CLIENT_ID", which.client_id());
     set("JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED", "0".to_owned());
     set("JUPYTERHUB_HOST", host.to_owned());
-    set("JUPYTERHUB_OAUTH_CALLBACK_URL", format!("{url}oauth_callback"));
+    set("JUPYTERHUB_OAUTH_CALLBACK_URL", format!("{server_url}oauth_callback"));
     set("JUPYTERHUB_OAUTH_SCOPES", scopes.clone());
     set("JUPYTERHUB_OAUTH_ACCESS_SCOPES", scopes);
     set("JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES", "[]".to_owned());
@@ -56,7 +61,7 @@ pub(super) fn environment(
     set("JUPYTERHUB_ACTIVITY_URL", activity);
     set("JUPYTERHUB_BASE_URL", settings.base_url.clone());
     set("JUPYTERHUB_SERVICE_URL", format!("http://127.0.0.1:{port}{url}"));
-    set("JUPYTERHUB_PUBLIC_URL", public(&url));
+    set("JUPYTERHUB_PUBLIC_URL", public(&server_url));
     set("JUPYTERHUB_PUBLIC_HUB_URL", public(&settings.hub_prefix()));
     set("JUPYTERHUB_SERVICE_PREFIX", url);
     if settings.admin_access {
@@ -155,6 +160,25 @@ JUPYTERHUB_USER=alice"#;
             "JUPYTERHUB_SERVER_NAME=srv",
             "JUPYTERHUB_SERVICE_URL=http://127.0.0.1:8888/user/alice/srv/",
             r#"JUPYTERHUB_OAUTH_SCOPES=["access:servers!server=alice/srv", "access:servers!user=alice"]"#,
+        ] {
+            assert!(got.lines().any(|got| got == line), "{line} in {got}");
+        }
+    }
+
+    #[test]
+    fn a_person_with_a_host_is_told_of_it() {
+        use crate::subdomains::{SubdomainHook, Subdomains};
+        let mut settings = settings();
+        settings.subdomains = Subdomains::new("http://hub.localhost:9100", None, SubdomainHook::Idna);
+        settings.public_url = Some("http://hub.localhost:9100".into());
+        let got = shown(&settings, &which("erin", ""), Listen::Unix).join("\n");
+        for line in [
+            "JUPYTERHUB_HOST=http://hub.localhost:9100",
+            "JUPYTERHUB_OAUTH_CALLBACK_URL=http://erin.hub.localhost:9100/user/erin/oauth_callback",
+            "JUPYTERHUB_PUBLIC_HUB_URL=http://hub.localhost:9100/hub/",
+            "JUPYTERHUB_PUBLIC_URL=http://erin.hub.localhost:9100/user/erin/",
+            "JUPYTERHUB_SERVICE_PREFIX=/user/erin/",
+            "JUPYTERHUB_SERVICE_URL=http://127.0.0.1:8888/user/erin/",
         ] {
             assert!(got.lines().any(|got| got == line), "{line} in {got}");
         }

@@ -89,7 +89,7 @@ pub(super) async fn write_rows(
             token_prefix: hubd_store::token_prefix(token.expose()),
             client_secret_hash: hash(CLIENT_SECRET_ROUNDS),
             client_id: which.client_id(),
-            redirect_uri: format!("{url}oauth_callback"),
+            redirect_uri: format!("{}oauth_callback", which.public_url(&hub.settings)),
             server_url: url,
             user_options,
             now,

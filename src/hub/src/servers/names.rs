@@ -5,7 +5,7 @@ use std::fmt;
 use hubd_proto::{ServerName, UserName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::Hub;
+use crate::{Hub, Settings};
 
 /// What JupyterHub's `url_escape_path` encodes: all but letters, digits and `_.-~@`.
 const PATH_SEGMENT: &AsciiSet =
@@ -53,6 +53,19 @@ impl Which {
         format!("{base_url}user/{user}/{}/", url_escape(self.server.as_str()))
     }
 
+    /// Where browsers find it: [`Self::url`], with scheme and host where people have hosts of their own.
+    pub fn public_url(&self, settings: &Settings) -> String {
+        let origin = settings.subdomains.as_ref().map(|hosts| hosts.origin_of_user(self.user.as_str()));
+        format!("{}{}", origin.unwrap_or_default(), self.url(&settings.base_url))
+    }
+
+    /// The prefix of its route: [`Self::url`], behind its host where people have hosts of their own.
+    pub fn route(&self, settings: &Settings) -> String {
+        let host = settings.subdomains.as_ref().map(|hosts| hosts.host_of_user(self.user.as_str()));
+        let host = host.map(|host| format!("/{host}")).unwrap_or_default();
+        format!("{host}{}", self.url(&settings.base_url))
+    }
+
     /// `jupyterhub-user-alice` or `jupyterhub-user-alice-lab`.
     pub fn client_id(&self) -> String {
         let user = utf8_percent_encode(self.user.as_str(), CLIENT_ID);
@@ -75,9 +88,10 @@ impl fmt::Display for Which {
 }
 
 impl Hub {
-    /// The path of a server, `/user/alice/` or `/user/alice/lab/`; also the prefix of its route.
+    /// Where browsers find a server: `/user/alice/` or `/user/alice/lab/`, with scheme and host where people have
+    /// hosts of their own.
     pub fn server_url(&self, user: &UserName, server: &ServerName) -> String {
-        Which::new(user, server).url(&self.settings.base_url)
+        Which::new(user, server).public_url(&self.settings)
     }
 }
 

@@ -46,8 +46,10 @@ pub(super) struct Run {
     hub: Arc<Hub>,
     server: Arc<Server>,
     orders: Orders,
-    /// The server's path and route.
+    /// The server's path.
     url: String,
+    /// The prefix of its route.
+    route: String,
     /// Where it listens, for the log; empty until it runs.
     place: String,
     /// When it was requested.
@@ -68,11 +70,13 @@ pub(super) struct Run {
 impl Run {
     pub fn new(hub: Arc<Hub>, server: Arc<Server>, orders: Orders) -> Self {
         let url = server.which.url(&hub.settings.base_url);
+        let route = server.which.route(&hub.settings);
         Self {
             hub,
             server,
             orders,
             url,
+            route,
             place: String::new(),
             began: Instant::now(),
             phase: Phase::Waiting,
@@ -225,15 +229,19 @@ impl Run {
     /// Adds the route; from here on people get through.
     fn serve(&mut self, session: &Session) {
         let target = session.target();
-        let (which, url) = (&self.server.which, &self.url);
-        tracing::info!("Adding user {which} to proxy {url} => {}", shown(&target, ""));
+        let (which, route) = (&self.server.which, &self.route);
+        tracing::info!("Adding user {which} to proxy {route} => {}", shown(&target, ""));
         let data = RouteData::default()
             .with("user", which.user.as_str())
             .with("server_name", which.server.as_str())
             .with("jupyterhub", true);
-        self.hub.routes.add_with(url, target, data);
+        let data = match &self.hub.settings.subdomains {
+            Some(hosts) => data.with("host", hosts.host_of_user(which.user.as_str())),
+            None => data,
+        };
+        self.hub.routes.add_with(route, target, data);
         // If a stop came in between, the order for it is seen next and takes the route away.
-        self.server.ready(url);
+        self.server.ready(&which.public_url(&self.hub.settings));
         self.phase = Phase::Serving;
         self.served = true;
     }
@@ -257,12 +265,12 @@ impl Run {
 
     /// Takes the route away, if it is there, and keeps what it knows of the last activity.
     async fn remove_route(&mut self) {
-        let last = self.hub.routes.last_activity(&self.url);
-        if !self.hub.routes.remove(&self.url) {
+        let last = self.hub.routes.last_activity(&self.route);
+        if !self.hub.routes.remove(&self.route) {
             return;
         }
         let which = self.server.which.clone();
-        tracing::info!("Removing user {which} from proxy ({})", self.url);
+        tracing::info!("Removing user {which} from proxy ({})", self.route);
         if let Some(last) = last {
             let written = with_store(&self.hub, move |hub| {
                 hub.store.record_activity(&[(which.user.to_string(), which.server.to_string(), last)])

@@ -67,7 +67,7 @@ impl Hub {
         for server in self.servers.all() {
             let which = &server.which;
             if server.snapshot().state == State::Ready
-                && let Some(last) = self.routes.last_activity(&which.url(&self.settings.base_url))
+                && let Some(last) = self.routes.last_activity(&which.route(&self.settings))
             {
                 activity.push((which.user.to_string(), which.server.to_string(), last));
             }

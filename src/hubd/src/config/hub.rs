@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hubd_hub::Settings;
 use hubd_hub::settings::{AuthenticatorKind, AuthenticatorSettings, SocketKind, SpawnerSettings};
+use hubd_hub::subdomains::{SubdomainHook, Subdomains};
 use hubd_proto::{ProfileName, UserName};
 use zeroize::Zeroizing;
 
@@ -42,10 +43,15 @@ pub fn settings(
             problems.push(Problem::new(&values.origin(HUB, "tornado_settings"), text, cure));
         }
     }
+    let public_url = text("public_url").map(|url| public_url(values, &url, problems));
+    let subdomains = subdomains(values, public_url.as_deref(), problems);
+    let own =
+        subdomains.as_ref().map(|hosts| format!("{}{}", hosts.origin(), public.prefix.trim_end_matches('/')));
     Settings {
         base_url: public.prefix.clone(),
         hub_api_url: hub_api_url(values, public, inner, problems),
-        public_url: text("public_url").map(|url| public_url(values, &url, problems)),
+        public_url: public_url.or(own),
+        subdomains,
         cookie_secret: Zeroizing::new(Vec::new()),
         cookie_max_age_days: values.number(HUB, "cookie_max_age_days"),
         default_url: text("default_url"),
@@ -75,6 +81,25 @@ fn public_url(values: &Values, url: &str, problems: &mut Vec<Problem>) -> String
         problems.push(Problem::new(&values.origin(HUB, "public_url"), text, cure));
     }
     url.trim_end_matches('/').to_owned()
+}
+
+/// The hosts of people's servers, below the hub's own: that of `public_url` if it is set.
+fn subdomains(values: &Values, public_url: Option<&str>, problems: &mut Vec<Problem>) -> Option<Subdomains> {
+    let url = Some(values.text(HUB, "subdomain_host")).filter(|url| !url.is_empty())?;
+    // As in JupyterHub: whoever wants plain HTTP has to say so.
+    let url = if url.contains("://") { url } else { format!("https://{url}") };
+    let hook = match values.text(HUB, "subdomain_hook").as_str() {
+        "legacy" => SubdomainHook::Legacy,
+        _ => SubdomainHook::Idna,
+    };
+    let domain = public_url.and_then(|url| url.split("://").nth(1)?.split(['/', ':']).next());
+    let hosts = Subdomains::new(&url, domain, hook);
+    if hosts.is_none() {
+        let text = format!("JupyterHub.subdomain_host: {url} has no name of a host");
+        let cure = "for instance https://hub.example.org";
+        problems.push(Problem::new(&values.origin(HUB, "subdomain_host"), text, cure));
+    }
+    hosts
 }
 
 fn slow_timeout(values: &Values, key: &str, problems: &mut Vec<Problem>) -> Duration {

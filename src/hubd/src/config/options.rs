@@ -28,6 +28,8 @@ pub const OPTIONS: &[Opt] = &[
     opt("JupyterHub", "port", PORT, "8000", "The public port alone.").flag("port", "PORT"),
     opt("JupyterHub", "base_url", Kind::Text, "\"/\"", "The prefix of every URL.").flag("base-url", "PREFIX"),
     opt("JupyterHub", "public_url", Kind::Text, "\"\"", "The URL that people use, with its prefix, when a front proxy makes it another one than bind_url."),
+    opt("JupyterHub", "subdomain_host", Kind::Text, "\"\"", "Give everybody's servers a host of their own below this one, https://HOST:PORT, so that browsers keep them apart: alice's are at alice.HOST. Needs a name for *.HOST, and a certificate for it."),
+    opt("JupyterHub", "subdomain_hook", Kind::Choice(&["idna", "legacy"]), "\"idna\"", "How a name becomes a host: idna makes a valid one of every name, legacy is JupyterHub's way before version 5."),
     opt("JupyterHub", "trusted_proxies", Kind::List, "[]", "Addresses and networks (10.0.0.0/8) of front proxies whose X-Forwarded-For, -Proto and -Host, or Forwarded, are believed. From all others they are dropped."),
     opt("JupyterHub", "proxy_protocol", Kind::Bool, "false", "Every connection comes from one of trusted_proxies and begins with a PROXY protocol header of version 2, which names the browser's address."),
     opt("JupyterHub", "redirect_port", PORT, "0", "A second public port, for plain HTTP, that only sends browsers to https; 0 is none."),

@@ -290,6 +290,22 @@ mod tests {
     }
 
     #[test]
+    fn people_get_hosts_below_the_hubs() {
+        let settings = |text: &str| planned(&format!("[JupyterHub]\n{text}\n")).0.settings;
+        let hosts = settings("subdomain_host = \"hub.example.org:8000\"\nbase_url = \"/pre/\"");
+        assert_eq!(hosts.public_url.as_deref(), Some("https://hub.example.org:8000/pre"));
+        let alice =
+            |settings: &Settings| settings.subdomains.as_ref().map(|hosts| hosts.origin_of_user("alice_b"));
+        assert_eq!(alice(&hosts).as_deref(), Some("https://u-aliceb--ea2c7da.hub.example.org:8000"));
+        let legacy = settings("subdomain_host = \"http://hub\"\nsubdomain_hook = \"legacy\"");
+        assert_eq!(alice(&legacy).as_deref(), Some("http://alice_5fb.hub"));
+        let moved = settings("subdomain_host = \"https://a.org\"\npublic_url = \"https://hub.a.org:444/\"");
+        assert_eq!(moved.public_url.as_deref(), Some("https://hub.a.org:444"));
+        assert_eq!(alice(&moved).as_deref(), Some("https://u-aliceb--ea2c7da.hub.a.org"));
+        assert!(settings("").subdomains.is_none());
+    }
+
+    #[test]
     fn allowed_users_restrict_and_include_admins() {
         let (plan, _, _) = planned("[Authenticator]\nallowed_users = [\"Alice\"]\nadmin_users = [\"bob\"]\n");
         let authenticator = plan.settings.authenticator;
@@ -324,6 +340,7 @@ mod tests {
         refused("[JupyterHub]\ntornado_settings = { slow_spawn_timeout = -1 }\n", "number of seconds");
         refused("[JupyterHub]\ncookie_secret = \"zz\"\n", "the cookie secret is not hex");
         refused("[JupyterHub]\npublic_url = \"hub.example.org\"\n", "is not a URL");
+        refused("[JupyterHub]\nsubdomain_host = \"http://127.0.0.1\"\n", "has no name of a host");
         refused("[Authenticator]\nadmin_users = [\"a/b\"]\n", "is not a user name");
         refused("[Spawner]\nprofile = \"../x\"\n", "Spawner.profile");
     }

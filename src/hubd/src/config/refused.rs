@@ -106,7 +106,7 @@ const LATER: &[(&str, &[&str])] = &[
         "logo_file", "oauth_require_pkce", "oauth_token_expires_in", "proxy_api_ip",
         "proxy_api_port", "recreate_internal_certs", "reset_db",
         "service_check_interval", "service_tokens", "services", "show_config_json",
-        "subdomain_hook", "subdomain_host", "template_paths",
+        "template_paths",
         "trust_user_provided_tokens", "trusted_alt_names", "upgrade_db",
         "use_legacy_stopped_server_status_code",
     ]),

@@ -19,6 +19,8 @@ const PAGE_BYTES_MAX: usize = 100_000;
 pub struct Browser {
     pub test: TestHub,
     pub cookies: BTreeMap<String, String>,
+    /// What it asks for in `Host`.
+    pub host: &'static str,
     /// Sent with each request.
     pub headers: Vec<(&'static str, &'static str)>,
 }
@@ -65,7 +67,7 @@ impl Browser {
     }
 
     pub fn on(test: TestHub) -> Self {
-        Self { test, cookies: BTreeMap::new(), headers: Vec::new() }
+        Self { test, cookies: BTreeMap::new(), host: "hub.example", headers: Vec::new() }
     }
 
     /// A browser in which `name` is logged in.
@@ -104,7 +106,7 @@ impl Browser {
         let mut request = Request::builder()
             .method(method)
             .uri(uri)
-            .header(header::HOST, "hub.example")
+            .header(header::HOST, self.host)
             .header(header::COOKIE, cookies.join("; "))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         for (name, value) in &self.headers {
