@@ -9,7 +9,7 @@ use minijinja::value::Value;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).ok_or("usage: render_pages FOLDER")?;
-    let templates = Templates::new();
+    let templates = Templates::new(&[]);
     for (name, template, extra) in samples() {
         let html = templates.render(template, context! { ..extra, ..common(name) })?;
         std::fs::write(Path::new(&folder).join(format!("{name}.html")), html)?;

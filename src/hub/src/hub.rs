@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hubd_proxy::Routes;
 use hubd_store::Store;
 
+use crate::announcements::Announcements;
 use crate::clock::{Clock, Random};
 use crate::ending::Ending;
 use crate::helper::HelperClient;
@@ -33,6 +34,8 @@ pub struct Hub {
     pub servers: Servers,
     /// The pages' templates.
     pub templates: Templates,
+    /// What everybody is told on every page.
+    pub announcements: Announcements,
     /// What is measured.
     pub metrics: Metrics,
     /// The end of the daemon.
@@ -62,6 +65,7 @@ pub struct Parts {
 impl Hub {
     /// Puts the hub together. Nothing runs yet: call [`Hub::adopt`] before the first request.
     pub fn new(parts: Parts) -> Arc<Self> {
+        let templates = Templates::new(&parts.settings.template_paths);
         Arc::new(Self {
             settings: parts.settings,
             store: Arc::new(parts.store),
@@ -69,7 +73,8 @@ impl Hub {
             helper: parts.helper,
             logins: Logins::default(),
             servers: Servers::default(),
-            templates: Templates::new(),
+            templates,
+            announcements: Announcements::default(),
             metrics: Metrics::default(),
             ending: Ending::default(),
             clock: parts.clock,

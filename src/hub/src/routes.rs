@@ -4,25 +4,26 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::handler::Handler;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, get, on, post};
+use axum::{Extension, Router};
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{Method, StatusCode};
 
 use crate::Hub;
 use crate::api;
+use crate::api::inside::ForPages;
 use crate::error::HttpError;
 use crate::handler_names::handler_name;
 use crate::pages::access_log::{Asker, Line};
 use crate::pages::headers::{Nonce, add_common};
 use crate::pages::{
-    PageError, accept_share, admin, assets, errors, home, login, logout, outside, pending, spawn, stop,
-    token, user_url,
+    PageError, accept_share, admin, announcement, assets, errors, home, login, logout, outside, pending,
+    spawn, stop, token, user_url,
 };
 
 /// The hub as a service: pages, API, static files, and the redirect of everything outside the hub prefix.
@@ -31,6 +32,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
     let base = hub.settings.base_url.replace('{', "{{").replace('}', "}}");
     let at = |path: &str| format!("{base}hub/{path}");
 
+    let api = api::router(Arc::clone(&hub));
     let pages = Router::new()
         .route(&format!("{base}hub"), page(outside::hub_without_slash))
         .route(&at(""), page(outside::hub_root))
@@ -46,13 +48,23 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route(&at("stop/{name}/{server}"), page(stop::get).post(stop::post))
         .route(&at("token"), page(token::get).post(token::create))
         .route(&at("token/revoke"), post(token::revoke))
-        .route(&at("admin"), page(admin::get))
+        .route(&at("admin"), page(admin::list::get))
+        .route(&at("admin/act"), post(admin::act::post))
+        .route(&at("admin/add"), page(admin::add::get).post(admin::add::post))
+        .route(&at("admin/user/{name}"), page(admin::user::get).post(admin::user::post))
+        .route(&at("admin/open/{name}"), page(admin::user::open).post(admin::user::enter))
+        .route(&at("admin/open/{name}/{server}"), page(admin::user::open).post(admin::user::enter))
+        .route(&at("admin/groups"), page(admin::groups::get).post(admin::groups::post))
+        .route(&at("admin/group"), page(admin::groups::read).post(admin::groups::change))
+        .route(&at("admin/hub"), page(admin::hub::get).post(admin::hub::post))
+        .route(&at("announcement/dismiss"), post(announcement::dismiss))
         .route(&at("accept-share"), page(accept_share::get).post(accept_share::post))
         .route(&at("user-redirect/"), page(outside::user_redirect))
         .route(&at("user-redirect/{*path}"), page(outside::user_redirect))
         .route(&at("error/{code}"), page(errors::proxy_error))
         .route(&format!("{base}user/{{name}}"), page(outside::add_slash))
         .route(&format!("{base}services/{{name}}"), page(outside::add_slash))
+        .route_layer(Extension(ForPages(api.clone())))
         .route_layer(middleware::from_fn(no_head))
         .method_not_allowed_fallback(outside::wrong_method);
 
@@ -74,7 +86,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .merge(others)
         .fallback(outside::fallback)
         .with_state(Arc::clone(&hub))
-        .nest(&format!("{base}hub/api"), api::router(Arc::clone(&hub)))
+        .nest(&format!("{base}hub/api"), api)
         .merge(api::root(&at("api/"), Arc::clone(&hub)))
         .merge(api::metrics(&at("metrics"), Arc::clone(&hub)))
         .layer(middleware::from_fn_with_state(Arc::clone(&hub), outside::own_host))

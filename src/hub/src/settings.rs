@@ -1,6 +1,7 @@
 //! What an operator decides about the hub; `hubd/src/config` fills it in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hubd_proto::{ProfileName, Secret, UserName};
@@ -50,6 +51,12 @@ pub struct Settings {
     pub groups: Vec<ConfiguredGroup>,
     /// `JupyterHub.custom_scopes`.
     pub custom_scopes: CustomScopes,
+    /// `JupyterHub.template_paths`: folders whose templates come before the built-in ones.
+    pub template_paths: Vec<PathBuf>,
+    /// `JupyterHub.logo_file`; the built-in logo if there is none.
+    pub logo_file: Option<PathBuf>,
+    /// `JupyterHub.announcements_file`: what everybody is told on every page.
+    pub announcements_file: PathBuf,
     /// Who may log in and how.
     pub authenticator: AuthenticatorSettings,
     /// How servers are started.

@@ -117,6 +117,9 @@ pub(crate) fn settings() -> Settings {
         roles: RoleSettings::default(),
         groups: Vec::new(),
         custom_scopes: CustomScopes::default(),
+        template_paths: Vec::new(),
+        logo_file: None,
+        announcements_file: "/nonexistent/announcements.json".into(),
         authenticator: AuthenticatorSettings {
             kind: AuthenticatorKind::Pam,
             admin_users: BTreeSet::new(),

@@ -82,6 +82,10 @@ pub struct UserFilter {
     pub name: Option<String>,
     /// Only these; `None` is everybody.
     pub only: Option<UserSubset>,
+    /// Of those, only members of this group.
+    pub group: Option<String>,
+    /// Of those, only users with these names.
+    pub among: Option<Vec<String>>,
     /// The order.
     pub order: UserOrder,
     /// The other way round.
@@ -102,13 +106,17 @@ const COLUMNS: &str = "u.id, u.name, u.admin, u.cookie_id, u.created, u.last_act
     (SELECT json_group_array(r.name) FROM user_role_map m JOIN roles r ON r.id = m.role_id WHERE m.user_id = u.id),
     (SELECT json_group_array(g.name) FROM user_group_map m JOIN groups g ON g.id = m.group_id WHERE m.user_id = u.id)";
 
-/// The condition of a [`UserFilter`]: ?1 state, ?2 name pattern, ?3 users and ?4 groups as JSON lists.
+/// The condition of a [`UserFilter`]: ?1 state, ?2 name pattern, ?3 users and ?4 groups as
+/// JSON lists, ?5 a group, ?6 users as a JSON list.
 const CONDITION: &str = "u.name IS NOT NULL
     AND (?1 IS NULL OR ?1 = EXISTS (SELECT 1 FROM spawners s WHERE s.user_id = u.id AND s.server_id IS NOT NULL))
     AND (?2 IS NULL OR u.name LIKE ?2)
     AND (?3 IS NULL OR u.name IN (SELECT value FROM json_each(?3))
          OR u.id IN (SELECT m.user_id FROM user_group_map m JOIN groups g ON g.id = m.group_id
-                     WHERE g.name IN (SELECT value FROM json_each(?4))))";
+                     WHERE g.name IN (SELECT value FROM json_each(?4))))
+    AND (?5 IS NULL OR u.id IN (SELECT m.user_id FROM user_group_map m JOIN groups g ON g.id = m.group_id
+                                WHERE g.name = ?5))
+    AND (?6 IS NULL OR u.name IN (SELECT value FROM json_each(?6)))";
 
 impl Store {
     /// How many users there are, and how many were active since each of some times.
@@ -149,6 +157,8 @@ impl Store {
         let names = |list: &Vec<String>| list_column(list.iter().map(String::as_str));
         let users = filter.only.as_ref().map(|only| names(&only.users));
         let groups = filter.only.as_ref().map(|only| names(&only.groups));
+        let among = filter.among.as_ref().map(names);
+        let group = filter.group.as_deref();
         let column = match filter.order {
             UserOrder::Id => "u.id",
             UserOrder::Name => "u.name",
@@ -158,13 +168,16 @@ impl Store {
         self.read(|connection| {
             let mut count =
                 connection.prepare_cached(&format!("SELECT count(*) FROM users u WHERE {CONDITION}"))?;
-            let total = count.query_row(params![state, pattern, users, groups], |row| row.get(0))?;
+            let total =
+                count.query_row(params![state, pattern, users, groups, group, among], |row| row.get(0))?;
             let mut select = connection.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM users u WHERE {CONDITION}
-                 ORDER BY {column} {direction}, u.id {direction} LIMIT ?5 OFFSET ?6"
+                 ORDER BY {column} {direction}, u.id {direction} LIMIT ?7 OFFSET ?8"
             ))?;
-            let rows = select
-                .query_map(params![state, pattern, users, groups, page.limit, page.offset], from_row)?;
+            let rows = select.query_map(
+                params![state, pattern, users, groups, group, among, page.limit, page.offset],
+                from_row,
+            )?;
             Ok((rows.collect::<Result<_, _>>()?, total))
         })
     }

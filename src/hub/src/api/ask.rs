@@ -10,6 +10,7 @@ use hubd_proto::{ServerName, UserName};
 use hubd_store::User;
 
 use super::answer::ApiError;
+use super::inside::Inside;
 use crate::Hub;
 use crate::auth::Caller;
 use crate::auth::scopes::{Access, Target, access};
@@ -35,7 +36,10 @@ impl FromRequestParts<Arc<Hub>> for Ask {
             .await
             .map_err(|_| HttpError::bad_request("The path is not UTF-8 text."))?;
         let captures = captures.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let caller = hub.caller(parts)?;
+        let caller = match parts.extensions.get::<Inside>() {
+            Some(inside) => Some(inside.0.clone()),
+            None => hub.caller(parts)?,
+        };
         if let (Some(caller), Some(slot)) = (&caller, parts.extensions.get::<AskerSlot>()) {
             slot.fill(caller);
         }

@@ -4,6 +4,7 @@
 //! Every URL is one line in [`router`].
 
 mod activity;
+mod announcements;
 mod answer;
 mod ask;
 mod belonging;
@@ -11,6 +12,7 @@ mod body;
 mod deprecated;
 mod groups;
 mod info;
+pub mod inside;
 mod metrics;
 mod models;
 mod oauth_authorize;
@@ -67,6 +69,8 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/groups/{group}", get(groups::read).post(groups::create).delete(groups::delete))
         .route("/groups/{group}/properties", axum::routing::put(groups::set_properties))
         .route("/groups/{group}/users", post(groups::add_users).delete(groups::remove_users))
+        .route("/announcements", get(announcements::list).post(announcements::create))
+        .route("/announcements/{id}", axum::routing::delete(announcements::delete))
         .route("/services", get(services::list))
         .route("/services/{service}", get(services::read))
         .route("/proxy", get(proxy::list).post(proxy::check).patch(proxy::replace))

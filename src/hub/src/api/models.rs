@@ -270,6 +270,7 @@ fn snapshot(hub: &Hub, spawner: &Spawner) -> Snapshot {
             started: None,
             pid: None,
             progress: Vec::new(),
+            figures: None,
         },
     }
 }

@@ -46,6 +46,7 @@ pub async fn list(ask: Ask) -> Answer {
         only,
         order,
         descending,
+        ..UserFilter::default()
     };
     let (users, total) = ask.hub.store.users(&filter, paging.page)?;
     let viewer = Viewer { hub: &ask.hub, scopes: &caller.scopes };

@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 
 use hubd_proto::UserName;
 
-pub(crate) use cookies::hex;
 pub use cookies::{Cookie, Lifetime};
+pub(crate) use cookies::{hex, values as cookie_values};
 pub use xsrf::Xsrf;
 
 /// Cookie of the helper's ticket: HttpOnly, SameSite=Lax, Path = hub prefix. `__Host-` is not possible with a path.

@@ -1,14 +1,15 @@
 //! Static files, part of the program: style, scripts, logo.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
 use super::outside::ROBOTS;
 use super::visit::html_response;
+use crate::Hub;
 
 /// A file of the program.
 struct Asset {
@@ -29,6 +30,7 @@ const ASSETS: &[Asset] = &[
     asset!("css/style.min.css", "text/css"),
     asset!("js/page.js", "text/javascript"),
     asset!("js/api.js", "text/javascript"),
+    asset!("js/admin.js", "text/javascript"),
     asset!("js/home.js", "text/javascript"),
     asset!("js/login.js", "text/javascript"),
     asset!("js/progress.js", "text/javascript"),
@@ -40,6 +42,10 @@ const ASSETS: &[Asset] = &[
 const KEEP: HeaderValue = HeaderValue::from_static("public, max-age=315360000, immutable");
 /// A file without hash is asked for again each time.
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
+/// The operator's logo may change behind its address: browsers keep it for ten minutes.
+const LOGO_KEPT: HeaderValue = HeaderValue::from_static("max-age=600");
+/// Largest logo, in bytes; it is read for each browser that does not have it yet.
+const LOGO_BYTES_MAX: u64 = 1024 * 1024;
 /// Digits of a version: enough that two versions of a file never meet.
 const VERSION_DIGITS: usize = 20;
 
@@ -53,7 +59,7 @@ pub fn version(path: &str) -> Option<&'static str> {
 }
 
 /// The first digits of a file's SHA-512.
-fn hash(bytes: &[u8]) -> String {
+pub fn hash(bytes: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, bytes);
     let mut hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     hex.truncate(VERSION_DIGITS);
@@ -75,8 +81,38 @@ pub async fn directory() -> Response {
 }
 
 /// `GET /hub/logo`.
-pub async fn logo(uri: Uri, headers: HeaderMap) -> Response {
-    named("images/logo.svg", &uri, &headers)
+pub async fn logo(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap) -> Response {
+    let own = hub.settings.logo_file.as_deref().and_then(own_logo);
+    own.unwrap_or_else(|| named("images/logo.svg", &uri, &headers))
+}
+
+/// The operator's logo; the built-in one is shown if it cannot be read, and the log says why.
+fn own_logo(file: &std::path::Path) -> Option<Response> {
+    let kind = match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "svg" => "image/svg+xml",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        _ => "image/png",
+    };
+    let read = || {
+        if std::fs::metadata(file)?.len() > LOGO_BYTES_MAX {
+            return Err(std::io::Error::other(format!("larger than {LOGO_BYTES_MAX} bytes")));
+        }
+        std::fs::read(file)
+    };
+    match read() {
+        Ok(bytes) => {
+            let mut response = Response::new(Body::from(bytes));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            response.headers_mut().insert(header::CACHE_CONTROL, LOGO_KEPT);
+            Some(response)
+        }
+        Err(error) => {
+            tracing::error!(%error, file = %file.display(), "cannot read the logo");
+            None
+        }
+    }
 }
 
 /// `GET /hub/favicon.ico`.

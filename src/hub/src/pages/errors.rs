@@ -150,7 +150,7 @@ pub async fn proxy_error(
 
 /// The answer of the hub when a user server could not be reached or broke off. `route` is the server's prefix.
 pub fn backend_failed(hub: &Arc<Hub>, parts: &Parts, route: &str, failure: BackendFailure) -> Response {
-    let visit = Visit { hub: Arc::clone(hub), parts: parts.clone(), browser: None };
+    let visit = Visit::of_stranger(Arc::clone(hub), parts.clone());
     let told = told(failure);
     let route = match hub.settings.subdomains {
         // Behind the host.

@@ -44,6 +44,16 @@ impl Form {
         self.secret(name).map(Secret::expose)
     }
 
+    /// All values of a field.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.fields.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.expose())
+    }
+
+    /// All fields, in their order.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value.expose()))
+    }
+
     /// The first value of a field that holds a secret.
     pub fn secret(&self, name: &str) -> Option<&Secret> {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value)

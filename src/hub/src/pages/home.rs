@@ -7,9 +7,10 @@ use minijinja::context;
 use minijinja::value::Value;
 
 use super::errors::PageError;
+use super::language::text;
 use super::user_url::server_path;
 use super::visit::Visit;
-use crate::servers::{Snapshot, State};
+use crate::servers::{Figures, Snapshot, State};
 
 /// `GET /hub/home`.
 pub async fn get(visit: Visit) -> Result<Response, PageError> {
@@ -31,37 +32,49 @@ pub async fn get(visit: Visit) -> Result<Response, PageError> {
     Ok(visit.page(StatusCode::OK, "home.html", extra))
 }
 
-/// The named servers: those in the database, and those that only run.
-fn named_servers(visit: &Visit, owner: &UserName) -> Result<Vec<Value>, PageError> {
-    if !visit.hub.settings.allow_named_servers {
-        return Ok(Vec::new());
-    }
+/// A person's servers with the one named `first` at the start: those in the database, and those that only run.
+pub fn servers_of(visit: &Visit, owner: &UserName, first: &ServerName) -> Result<Vec<Value>, PageError> {
     let rows = visit.hub.store.spawners_of(owner.as_str())?;
     let mut names: Vec<ServerName> =
         rows.iter().filter_map(|row| ServerName::new(row.name.as_str()).ok()).collect();
     names.extend(visit.hub.servers_of(owner).into_iter().map(|(name, _)| name));
-    names.retain(|name| !name.is_default());
+    names.push(first.clone());
     names.sort();
     names.dedup();
+    names.sort_by_key(|name| name != first);
     Ok(names
         .iter()
         .map(|name| {
-            let shown = rows.iter().find(|row| row.name == name.as_str());
-            let display = shown.and_then(|row| row.display_name.clone());
+            let row = rows.iter().find(|row| row.name == name.as_str());
+            let display = row.and_then(|row| row.display_name.clone());
             let value = spawner_value(visit, owner, name, &visit.hub.server(owner, name));
-            context! { display_name => display.unwrap_or_else(|| name.to_string()), ..value }
+            context! {
+                display_name => display.unwrap_or_else(|| name.to_string()),
+                last_activity => row.and_then(|row| row.last_activity).map(iso_time),
+                ..value
+            }
         })
         .collect())
+}
+
+/// The named servers, as far as there may be some.
+fn named_servers(visit: &Visit, owner: &UserName) -> Result<Vec<Value>, PageError> {
+    if !visit.hub.settings.allow_named_servers {
+        return Ok(Vec::new());
+    }
+    let mut all = servers_of(visit, owner, &ServerName::default())?;
+    all.remove(0);
+    Ok(all)
 }
 
 /// A server as templates know it.
 pub fn spawner_value(visit: &Visit, owner: &UserName, server: &ServerName, snapshot: &Snapshot) -> Value {
     let state = match &snapshot.state {
-        State::Stopped { failure: None } => "stopped",
-        State::Stopped { failure: Some(_) } => "failed",
-        State::Starting => "starting",
-        State::Ready => "running",
-        State::Stopping => "stopping",
+        State::Stopped { failure: None } => text!("stopped"),
+        State::Stopped { failure: Some(_) } => text!("failed"),
+        State::Starting => text!("starting"),
+        State::Ready => text!("running"),
+        State::Stopping => text!("stopping"),
     };
     let failure = match &snapshot.state {
         State::Stopped { failure: Some(failure) } => Some(context! {
@@ -80,12 +93,46 @@ pub fn spawner_value(visit: &Visit, owner: &UserName, server: &ServerName, snaps
         ready => snapshot.state == State::Ready,
         pending => snapshot.state.pending(),
         failure => failure,
+        figures => snapshot.figures.as_ref().map(figures),
         started => snapshot.started.map(iso_time),
         url => visit.server_url(owner.as_str(), server.as_str()),
         spawn_url => visit.hub_url(&format!("spawn/{path}")),
         pending_url => visit.hub_url(&format!("spawn-pending/{path}")),
         stop_url => visit.hub_url(&format!("stop/{path}")),
+        log_url => visit.hub_url(&format!("log/{path}")),
+        share_url => visit.hub_url(&format!("share/{path}")),
+        open_url => visit.hub_url(&format!("admin/open/{path}")),
     }
+}
+
+/// What a server uses, in words.
+pub fn figures(figures: &Figures) -> Value {
+    let share = match (figures.memory_bytes, figures.memory_limit_bytes) {
+        (Some(used), Some(limit)) if limit > 0 => Some(used as f64 / limit as f64),
+        _ => None,
+    };
+    context! {
+        memory => figures.memory_bytes.map(size),
+        memory_limit => figures.memory_limit_bytes.map(size),
+        memory_share => share,
+        cpu => figures.cpu_percent.map(|percent| format!("{percent:.0} %")),
+    }
+}
+
+/// A number of bytes as people read it: `1.4 GB`.
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["bytes", "KB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if value < 10.0 && unit != "bytes" {
+                format!("{value:.1} {unit}")
+            } else {
+                format!("{value:.0} {unit}")
+            };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TB")
 }
 
 /// A time as scripts and `<time>` read it: `2026-11-21T20:00:00Z`.

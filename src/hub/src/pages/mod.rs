@@ -7,12 +7,14 @@
 pub mod accept_share;
 pub mod access_log;
 pub mod admin;
+pub mod announcement;
 pub mod assets;
 pub mod errors;
 pub mod form;
 pub mod guard;
 pub mod headers;
 pub mod home;
+pub mod language;
 pub mod login;
 pub mod logout;
 pub mod outside;

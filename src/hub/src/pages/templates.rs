@@ -1,52 +1,72 @@
-//! The templates, part of the program, and what every one of them may call.
+//! The templates, part of the program or a site's own, and what every one of them may call.
+
+use std::path::{Path, PathBuf};
 
 use minijinja::value::{Kwargs, Value};
-use minijinja::{AutoEscape, Environment, Error, Output, State, UndefinedBehavior, escape_formatter};
+use minijinja::{
+    AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, escape_formatter,
+};
 
 use super::assets;
+use super::language::Language;
 
 /// JupyterHub's loader prefix: `{% extends "templates/page.html" %}` means the built-in page.
 const BUILT_IN_PREFIX: &str = "templates/";
+/// Longest template of a site, in bytes; the built-in ones have less than a twentieth of it.
+const SITE_TEMPLATE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The built-in templates. Their names, blocks and variables are JupyterHub's, so a site's own templates
-/// can extend them; `ask.html`, `login_prompt.html` and `login_notices.html` are hubd's own.
+/// A template below `src/hub/templates`.
+macro_rules! template {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../templates/", $name)))
+    };
+}
+
+/// The built-in templates. Names, blocks and variables of those that JupyterHub has are JupyterHub's, so a
+/// site's own templates can extend them; the others are hubd's own.
 const BUILT_IN: &[(&str, &str)] = &[
-    ("page.html", include_str!("../../templates/page.html")),
-    ("login.html", include_str!("../../templates/login.html")),
-    ("login_prompt.html", include_str!("../../templates/login_prompt.html")),
-    ("login_notices.html", include_str!("../../templates/login_notices.html")),
-    ("logout.html", include_str!("../../templates/logout.html")),
-    ("home.html", include_str!("../../templates/home.html")),
-    ("ask.html", include_str!("../../templates/ask.html")),
-    ("spawn_pending.html", include_str!("../../templates/spawn_pending.html")),
-    ("stop_pending.html", include_str!("../../templates/stop_pending.html")),
-    ("not_running.html", include_str!("../../templates/not_running.html")),
-    ("token.html", include_str!("../../templates/token.html")),
-    ("admin.html", include_str!("../../templates/admin.html")),
-    ("oauth.html", include_str!("../../templates/oauth.html")),
-    ("error.html", include_str!("../../templates/error.html")),
-    ("404.html", include_str!("../../templates/404.html")),
+    template!("page.html"),
+    template!("login.html"),
+    template!("login_prompt.html"),
+    template!("login_notices.html"),
+    template!("logout.html"),
+    template!("home.html"),
+    template!("ask.html"),
+    template!("spawn_pending.html"),
+    template!("stop_pending.html"),
+    template!("not_running.html"),
+    template!("token.html"),
+    template!("admin.html"),
+    template!("admin_add.html"),
+    template!("admin_frame.html"),
+    template!("admin_groups.html"),
+    template!("admin_group.html"),
+    template!("admin_results.html"),
+    template!("admin_hub.html"),
+    template!("admin_user.html"),
+    template!("figures.html"),
+    template!("oauth.html"),
+    template!("error.html"),
+    template!("404.html"),
 ];
 
-/// The templates, compiled once.
+/// The templates, compiled when they are first used.
 pub struct Templates {
     environment: Environment<'static>,
 }
 
-impl Default for Templates {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Templates {
-    /// Loads the built-in templates. Each is compiled when it is first used.
-    pub fn new() -> Self {
+    /// The built-in templates, and before them those in the folders of `JupyterHub.template_paths`.
+    pub fn new(paths: &[PathBuf]) -> Self {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
-        environment.set_loader(|name| Ok(built_in(name).map(str::to_owned)));
         environment.set_formatter(write_value);
         environment.add_function("static_url", static_url);
+        // English, where a page's context brings no other language.
+        environment.add_global("_", Language::english().function.clone());
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        let paths = paths.to_vec();
+        environment.set_loader(move |name| load(&paths, name));
         Self { environment }
     }
 
@@ -55,15 +75,89 @@ impl Templates {
         self.environment.get_template(name)?.render(context)
     }
 
+    /// Whether there is a template of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.environment.get_template(name).is_ok()
+    }
+
+    /// Renders a text of the configuration as a template.
+    pub fn render_text(&self, text: &str, context: Value) -> Result<String, Error> {
+        self.environment.render_named_str("text.html", text, context)
+    }
+
     /// The names of the built-in templates.
     pub fn names() -> impl Iterator<Item = &'static str> {
         BUILT_IN.iter().map(|(name, _)| *name)
     }
 }
 
+/// The source of a template: a site's own first, unless the name says `templates/`.
+fn load(paths: &[PathBuf], name: &str) -> Result<Option<String>, Error> {
+    if let Some(name) = name.strip_prefix(BUILT_IN_PREFIX) {
+        return Ok(built_in(name).map(str::to_owned));
+    }
+    let is_name = !name.is_empty()
+        && !name.starts_with('/')
+        && name.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
+    for path in paths.iter().filter(|_| is_name) {
+        if let Some(source) = read_site_template(&path.join(name))? {
+            return Ok(Some(with_nonces(&source)));
+        }
+    }
+    Ok(built_in(name).map(str::to_owned))
+}
+
+/// A site's template, if there is one.
+fn read_site_template(path: &Path) -> Result<Option<String>, Error> {
+    let unreadable = |error: std::io::Error| {
+        Error::new(ErrorKind::InvalidOperation, format!("cannot read {}", path.display())).with_source(error)
+    };
+    let size = match std::fs::metadata(path) {
+        Ok(facts) => facts.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    if size > SITE_TEMPLATE_BYTES_MAX {
+        let text = format!("{} is larger than {SITE_TEMPLATE_BYTES_MAX} bytes", path.display());
+        return Err(Error::new(ErrorKind::InvalidOperation, text));
+    }
+    std::fs::read_to_string(path).map(Some).map_err(unreadable)
+}
+
+/// Gives the scripts and styles that a site wrote into its template the nonce of the page; without it the
+/// page's policy keeps them from running. What variables bring into a page gets none.
+fn with_nonces(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(at) = rest.find('<') {
+        let (before, tag) = rest.split_at(at);
+        out.push_str(before);
+        let name = ["<script", "<style"].into_iter().find(|name| {
+            tag.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+                && tag
+                    .get(name.len()..)
+                    .is_some_and(|end| end.starts_with(|c: char| c == '>' || c == '/' || c.is_whitespace()))
+        });
+        let own = name.and_then(|_| tag.split('>').next()).is_some_and(|tag| tag.contains("nonce="));
+        let taken = match name {
+            Some(name) if !own => {
+                out.push_str(tag.get(..name.len()).unwrap_or_default());
+                out.push_str(" nonce=\"{{ nonce }}\"");
+                name.len()
+            }
+            _ => {
+                out.push('<');
+                1
+            }
+        };
+        rest = tag.get(taken..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
+}
+
 /// The source of a built-in template.
 fn built_in(name: &str) -> Option<&'static str> {
-    let name = name.strip_prefix(BUILT_IN_PREFIX).unwrap_or(name);
     BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, source)| *source)
 }
 
@@ -105,67 +199,4 @@ fn static_url(state: &State, path: &str, options: Kwargs) -> Result<String, Erro
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use minijinja::context;
-
-    #[test]
-    fn every_built_in_template_compiles() {
-        let templates = Templates::new();
-        for name in Templates::names() {
-            if let Err(error) = templates.environment.get_template(name) {
-                panic!("{name}: {error:#}");
-            }
-        }
-    }
-
-    #[test]
-    fn values_are_escaped() {
-        let templates = Templates::new();
-        let page = templates
-            .render("error.html", context! { status_code => 400, message => "<script>alert(1)</script>" })
-            .unwrap();
-        assert!(page.contains("&lt;script&gt;"), "{page}");
-        assert!(!page.contains("<script>alert"), "{page}");
-    }
-
-    #[test]
-    fn links_stay_readable_and_quotes_do_not_end_an_attribute() {
-        let environment = Templates::new().environment;
-        let value = context! { url => "/hub/?a=\"'<&>" };
-        let text = environment.render_named_str("x.html", "<a href=\"{{ url }}\">", value).unwrap();
-        assert_eq!(text, "<a href=\"/hub/?a=&#34;&#39;&lt;&amp;&gt;\">");
-    }
-
-    #[test]
-    fn an_announcement_of_one_page_replaces_the_general_one() {
-        let templates = Templates::new();
-        let vars = context! { announcement => "everywhere", announcement_login => "at the <b>door</b>" };
-        let login = templates.render("login.html", vars.clone()).unwrap();
-        assert!(login.contains("at the <b>door</b>") && !login.contains("everywhere"), "{login}");
-        assert!(templates.render("home.html", vars).unwrap().contains("everywhere"));
-    }
-
-    #[test]
-    fn a_template_of_a_site_can_extend_the_built_in_one() {
-        let mut environment = Templates::new().environment;
-        let own = "{% extends \"templates/login.html\" %}{% block login %}{{ super() }}<p>house rules</p>{% endblock %}";
-        environment.add_template("own.html", own).unwrap();
-        let page = environment.get_template("own.html").unwrap().render(context! {}).unwrap();
-        assert!(page.contains("username_input") && page.contains("house rules"), "{page}");
-    }
-
-    #[test]
-    fn the_prefix_of_upstream_reaches_the_built_in_templates() {
-        assert_eq!(built_in("templates/page.html"), built_in("page.html"));
-        assert_eq!(built_in("../page.html"), None);
-    }
-
-    #[test]
-    fn static_files_carry_their_version() {
-        let templates = Templates::new();
-        let page =
-            templates.render("error.html", context! { base_url => "/hub/", status_code => 500 }).unwrap();
-        assert!(page.contains("/hub/static/css/style.min.css?v="), "{page}");
-    }
-}
+mod tests;

@@ -8,18 +8,21 @@ use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use hubd_proto::UserName;
 use minijinja::value::{Serde, Value};
 use minijinja::{Error, context};
 
 use super::access_log::Asker;
+use super::announcement;
 use super::errors::PageError;
 use super::form::Form;
 use super::headers::{Nonce, page_policy};
+use super::language::Language;
 use super::urls;
 use crate::Hub;
-use crate::auth::{Browser, scopes};
+use crate::api::inside::{Called, ForPages};
+use crate::auth::{Browser, Caller, CallerKind, scopes};
 use crate::error::HttpError;
 use crate::subdomains::Subdomains;
 
@@ -31,6 +34,8 @@ pub struct Visit {
     pub parts: Parts,
     /// Who the login cookie names.
     pub browser: Option<Browser>,
+    /// The language that the browser asks for.
+    pub language: &'static Language,
 }
 
 impl FromRequestParts<Arc<Hub>> for Visit {
@@ -45,12 +50,42 @@ impl Visit {
     /// Looks at the login cookie of a request.
     pub fn new(hub: Arc<Hub>, parts: Parts) -> Self {
         let browser = hub.browser(&parts.headers);
-        Self { hub, parts, browser }
+        let language = Language::of(&parts.headers);
+        Self { hub, parts, browser, language }
     }
 
     /// The logged-in person; strangers are sent to the login page.
     pub fn person(&self) -> Result<&Browser, PageError> {
         self.browser.as_ref().ok_or(PageError::Login)
+    }
+
+    /// The same request as a stranger's.
+    pub fn of_stranger(hub: Arc<Hub>, parts: Parts) -> Self {
+        let language = Language::of(&parts.headers);
+        Self { hub, parts, browser: None, language }
+    }
+
+    /// A text of the catalogue in the person's language.
+    pub fn say<'a>(&self, english: &'a str) -> &'a str {
+        self.language.text(english)
+    }
+
+    /// Calls the API as the person; `path` is below `/hub/api` and encoded.
+    pub async fn api(
+        &self,
+        (method, path): (Method, &str),
+        body: Option<serde_json::Value>,
+    ) -> Result<Called, PageError> {
+        let browser = self.person()?;
+        let caller = Caller {
+            kind: CallerKind::User(browser.user.clone()),
+            scopes: self.hub.scopes_of_user(&browser.user)?,
+            token: None,
+            session_id: browser.session_id.clone(),
+        };
+        let api = self.parts.extensions.get::<ForPages>();
+        let api = api.ok_or_else(|| HttpError::bare(StatusCode::INTERNAL_SERVER_ERROR))?;
+        Ok(api.call(caller, &self.parts, (method, path), body).await)
     }
 
     /// The hub's prefix, for instance `/hub/`.
@@ -137,6 +172,7 @@ impl Visit {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(self.language.tag));
         add_cookies(&mut response, xsrf.set_cookie);
         self.sign(response)
     }
@@ -181,6 +217,9 @@ impl Visit {
     /// Renders with the page's own variables first, then the operator's, then the common ones.
     fn render(&self, template: &str, extra: Value, common: Value) -> Result<String, Error> {
         let vars = Value::from(Serde(&self.hub.settings.template_vars));
+        // `_` translates; the macro has no way to write its name.
+        let texts = Value::from_iter([("_", self.language.function.clone())]);
+        let common = context! { ..common, ..texts };
         self.hub.templates.render(template, context! { ..extra, ..context! { ..vars, ..common } })
     }
 
@@ -197,10 +236,18 @@ impl Visit {
             "options_form": false,
             "xsrf_token": xsrf_token,
         });
-        if let (Some(map), Some(browser)) = (jhdata.as_object_mut(), &self.browser) {
-            map.insert("user".to_owned(), browser.name.as_str().into());
+        if let Some(map) = jhdata.as_object_mut() {
+            if let Some(browser) = &self.browser {
+                map.insert("user".to_owned(), browser.name.as_str().into());
+            }
+            if self.language.tag != "en" {
+                map.insert("texts".to_owned(), self.language.for_scripts.clone());
+            }
         }
         context! {
+            lang => self.language.tag,
+            announcements => Serde(&self.undismissed()),
+            here => self.uri(),
             base_url => base_url,
             prefix => settings.base_url.as_str(),
             user => self.browser.as_ref().map(|browser| self.user_value(&browser.name, browser.user.admin)),
@@ -211,10 +258,45 @@ impl Visit {
             jhdata => Serde(&jhdata),
             nonce => nonce.0.as_str(),
             admin_ui => held.contains("admin-ui"),
+            services => self.services(&held),
             expanded_scopes => held.into_iter().collect::<Vec<_>>(),
-            services => Vec::<Value>::new(),
             version_hash => super::assets::version("css/style.min.css"),
         }
+    }
+
+    /// The services that the person may use and that want to be seen.
+    fn services(&self, held: &scopes::Held) -> Vec<Value> {
+        if self.browser.is_none() {
+            return Vec::new();
+        }
+        let all = self.hub.store.services().unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot look up services");
+            Vec::new()
+        });
+        let usable = all.iter().filter(|service| {
+            let target = scopes::Target::Service(&service.name);
+            service.url.is_some()
+                && service.display.unwrap_or(true)
+                && scopes::access(held, "access:services", target, self.hub.store.as_ref())
+                    == scopes::Access::Allowed
+        });
+        let base = &self.hub.settings.base_url;
+        usable
+            .map(|service| {
+                let href = format!("{base}services/{}/", urls::segment(&service.name));
+                context! { name => service.name.as_str(), href => href.as_str(), prefix => href.as_str() }
+            })
+            .collect()
+    }
+
+    /// The announcements that the person has not dismissed.
+    fn undismissed(&self) -> Vec<crate::announcements::Announcement> {
+        let mut all = self.hub.announcements();
+        if !all.is_empty() {
+            let dismissed = announcement::dismissed(&self.parts.headers);
+            all.retain(|news| !dismissed.contains(&news.id.as_str()));
+        }
+        all
     }
 
     /// The page's security policy.

@@ -94,6 +94,7 @@ impl Server {
                 started: None,
                 pid: None,
                 progress: vec![Progress::step(0, "Server requested")],
+                figures: None,
             };
             true
         });
@@ -235,7 +236,13 @@ pub(super) fn started_at(status: &SessionStatus) -> SystemTime {
 impl Snapshot {
     /// A server that nobody has heard of.
     pub(super) fn stopped() -> Self {
-        Self { state: State::Stopped { failure: None }, started: None, pid: None, progress: Vec::new() }
+        Self {
+            state: State::Stopped { failure: None },
+            started: None,
+            pid: None,
+            progress: Vec::new(),
+            figures: None,
+        }
     }
 }
 

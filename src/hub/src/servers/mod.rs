@@ -107,6 +107,19 @@ pub struct Snapshot {
     pub pid: Option<i32>,
     /// All progress events of the present or last start.
     pub progress: Vec<Progress>,
+    /// What the server uses, if that is known.
+    pub figures: Option<Figures>,
+}
+
+/// What a running server uses.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Figures {
+    /// Memory of all its processes, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// As much memory as it may use, in bytes.
+    pub memory_limit_bytes: Option<u64>,
+    /// Processor time in the last seconds, in percent of one core.
+    pub cpu_percent: Option<f64>,
 }
 
 /// Who asks for a start, and with what right.
@@ -223,6 +236,15 @@ impl Hub {
     /// Names and snapshots of a user's servers that are not stopped, or failed last.
     pub fn servers_of(&self, user: &UserName) -> Vec<(ServerName, Snapshot)> {
         self.servers.of(user).into_iter().map(|(name, server)| (name, server.snapshot())).collect()
+    }
+
+    /// Names of the users who have a server in a state that `wanted` accepts.
+    pub fn users_with(&self, wanted: impl Fn(&State) -> bool) -> Vec<String> {
+        let servers = self.servers.all().into_iter().filter(|server| wanted(&server.snapshot().state));
+        let mut names: Vec<String> = servers.map(|server| server.which.user.to_string()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// Waits until a server has more than `seen` progress events, or nothing is pending; returns the new ones.

@@ -1,5 +1,5 @@
 // Home: stop, add and delete servers without leaving the page.
-import { api } from "hub/api";
+import { api, t } from "hub/api";
 
 const user = encodeURIComponent(window.jhdata.user ?? "");
 const status = document.getElementById("action-status");
@@ -31,7 +31,7 @@ async function act(button, text, call, server) {
 const stop = document.getElementById("stop");
 stop?.addEventListener("click", (event) => {
   event.preventDefault();
-  act(stop, "Stopping your server …", () => api("DELETE", `users/${user}/server`), "");
+  act(stop, t("Stopping your server …"), () => api("DELETE", `users/${user}/server`), "");
 });
 
 for (const row of document.querySelectorAll("tr[data-server-name]")) {
@@ -39,7 +39,7 @@ for (const row of document.querySelectorAll("tr[data-server-name]")) {
   const path = `users/${user}/servers/${encodeURIComponent(name)}`;
   row.querySelector(".stop-server").addEventListener("click", (event) => {
     event.preventDefault();
-    act(event.currentTarget, `Stopping ${name} …`, () => api("DELETE", path), name);
+    act(event.currentTarget, t("Stopping {name} …", { name }), () => api("DELETE", path), name);
   });
   row.querySelector(".delete-server").addEventListener("click", async () => {
     if (!confirm(`Delete the server ${name}?`)) return;

@@ -1,4 +1,5 @@
 // Every page: theme, menu, relative times, dialogs.
+import { t } from "hub/api";
 
 const root = document.documentElement;
 
@@ -25,14 +26,18 @@ for (const dialog of document.querySelectorAll("dialog")) {
 }
 
 const units = [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 3600], ["minute", 60]];
-for (const time of document.querySelectorAll("time[data-relative]")) {
-  const seconds = (Date.parse(time.dateTime) - Date.now()) / 1000;
-  if (Number.isNaN(seconds)) continue;
-  const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ["second", 1];
-  time.title = new Date(time.dateTime).toLocaleString();
-  time.textContent =
-    unit === "second" ? "just now" : new Intl.RelativeTimeFormat("en").format(Math.round(seconds / size), unit);
+const relative = new Intl.RelativeTimeFormat(root.lang);
+function writeTimes() {
+  for (const time of document.querySelectorAll("time[data-relative]")) {
+    const seconds = (Date.parse(time.dateTime) - Date.now()) / 1000;
+    if (Number.isNaN(seconds)) continue;
+    const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ["second", 1];
+    time.title = new Date(time.dateTime).toLocaleString(root.lang);
+    time.textContent = unit === "second" ? t("just now") : relative.format(Math.round(seconds / size), unit);
+  }
 }
+writeTimes();
+addEventListener("hub:changed", writeTimes);
 
 // What looks like a button works like one.
 document.addEventListener("keydown", (event) => {

@@ -1,5 +1,5 @@
 // The start of a server, as it happens.
-import { api } from "hub/api";
+import { api, t } from "hub/api";
 
 const bar = document.getElementById("progress-bar");
 const reader = document.getElementById("sr-progress");
@@ -55,14 +55,14 @@ events.onerror = () => {
   failures += 1;
   if (events.readyState === EventSource.CLOSED || failures > 3) {
     events.close();
-    message.textContent = "The connection to the hub is lost. Trying again …";
+    message.textContent = t("The connection to the hub is lost. Trying again …");
     setTimeout(() => location.reload(), 3000);
   }
 };
 
 stopForm.addEventListener("submit", async (event) => {
   event.preventDefault();
-  stopStatus.textContent = "Stopping …";
+  stopStatus.textContent = t("Stopping your server …");
   stopForm.querySelector("button").disabled = true;
   try {
     await api("DELETE", stopForm.dataset.api);

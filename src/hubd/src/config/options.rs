@@ -73,6 +73,9 @@ pub const OPTIONS: &[Opt] = &[
     opt("JupyterHub", "default_url", Kind::Text, "\"\"", "Where people go after login, instead of to their server."),
     opt("JupyterHub", "redirect_to_server", Kind::Bool, "true", "After login go to the own server, not to the home page."),
     opt("JupyterHub", "template_vars", Kind::Table, "{}", "Variables for the pages' templates."),
+    opt("JupyterHub", "template_paths", Kind::List, "[]", "Folders with templates of your own: one of the name of a built-in page replaces it, and may extend it as templates/NAME."),
+    opt("JupyterHub", "logo_file", Kind::Path, "\"\"", "An image file that is shown instead of the built-in logo."),
+    opt("JupyterHub", "announcements_file", Kind::Path, "\"announcements.json\"", "File of what everybody is told on every page: a JSON list of objects with text, and perhaps level (info, warning, danger) and until (seconds since 1970). Admins write it on the admin page or by the API; it may be edited too."),
     // Logging.
     opt("JupyterHub", "log_level", LEVELS, "\"INFO\"", "How much is logged.").flag("log-level", "LEVEL"),
     opt("JupyterHub", "log_to", Kind::Choice(&["auto", "stderr", "json", "journal", "syslog"]), "\"auto\"", "Where to: auto is the journal under systemd, syslog without a standard error, else standard error. json is JSON lines on standard error."),

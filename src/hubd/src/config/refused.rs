@@ -103,10 +103,10 @@ const LATER: &[(&str, &[&str])] = &[
         "default_server_name", "external_ssl_authorities", "generate_certs",
         "hub_routespec", "hub_socket_mode", "implicit_spawn_seconds", "init_spawners_timeout",
         "internal_certs_location", "internal_ssl", "last_activity_interval", 
-        "logo_file", "oauth_require_pkce", "oauth_token_expires_in", "proxy_api_ip",
+        "oauth_require_pkce", "oauth_token_expires_in", "proxy_api_ip",
         "proxy_api_port", "recreate_internal_certs", "reset_db",
         "service_check_interval", "service_tokens", "services", "show_config_json",
-        "template_paths",
+       
         "trust_user_provided_tokens", "trusted_alt_names", "upgrade_db",
         "use_legacy_stopped_server_status_code",
     ]),
