@@ -41,6 +41,7 @@ pub async fn dismiss(visit: Visit, body: Body) -> Result<Response, PageError> {
         lifetime: Lifetime::Until(visit.hub.clock.now() + LIFETIME),
         http_only: true,
         secure: visit.hub.is_https(&visit.parts),
+        domain: None,
     };
     add_cookies(&mut response, [cookie.header()]);
     Ok(response)

@@ -81,7 +81,7 @@ pub async fn own_host(State(hub): State<Arc<Hub>>, request: Request, next: Next)
     if !(people && own) {
         return next.run(Request::from_parts(parts, body)).await;
     }
-    let visit = Visit { browser: None, hub, parts };
+    let visit = Visit::of_stranger(hub, parts);
     if visit.parts.method != Method::GET {
         let body = serde_json::json!({ "status": 421, "message": "The hub has a host of its own" });
         return visit.json(StatusCode::MISDIRECTED_REQUEST, &body);
