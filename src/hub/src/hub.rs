@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hubd_proxy::Routes;
 use hubd_store::Store;
 
+use crate::accounts::Accounts;
 use crate::announcements::Announcements;
 use crate::clock::{Clock, Random};
 use crate::ending::Ending;
@@ -13,7 +14,7 @@ use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::pages::Templates;
 use crate::servers::Servers;
-use crate::settings::Settings;
+use crate::settings::{AuthenticatorSettings, Settings};
 
 /// The version of JupyterHub whose protocols the hub speaks; sent as `X-JupyterHub-Version`.
 pub const JUPYTERHUB_VERSION: &str = "6.1.1";
@@ -22,6 +23,10 @@ pub const JUPYTERHUB_VERSION: &str = "6.1.1";
 pub struct Hub {
     /// What the operator decided.
     pub settings: Settings,
+    /// Who may log in and how; exchanged by a reload.
+    pub access: arc_swap::ArcSwap<AuthenticatorSettings>,
+    /// The machine's accounts and groups.
+    pub accounts: Arc<dyn Accounts>,
     /// The database.
     pub store: Arc<Store>,
     /// Where requests for user servers go; shared with the proxy.
@@ -56,6 +61,8 @@ pub struct Parts {
     pub routes: Arc<Routes>,
     /// The way to the root helper.
     pub helper: HelperClient,
+    /// The machine's accounts and groups.
+    pub accounts: Arc<dyn Accounts>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
@@ -67,6 +74,8 @@ impl Hub {
     pub fn new(parts: Parts) -> Arc<Self> {
         let templates = Templates::new(&parts.settings.template_paths);
         Arc::new(Self {
+            access: arc_swap::ArcSwap::from_pointee(parts.settings.authenticator.clone()),
+            accounts: parts.accounts,
             settings: parts.settings,
             store: Arc::new(parts.store),
             routes: parts.routes,

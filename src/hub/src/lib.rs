@@ -6,6 +6,7 @@
 //!
 //! Start at [`hub`] for what there is, at [`routes`] for what can be asked.
 
+pub mod accounts;
 pub mod announcements;
 pub mod api;
 pub mod auth;

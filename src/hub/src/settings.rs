@@ -92,7 +92,8 @@ impl Default for RoleSettings {
     }
 }
 
-/// Who may log in and how.
+/// Who may log in and how. The running ones are [`crate::Hub::access`], which a reload exchanges.
+#[derive(Clone)]
 pub struct AuthenticatorSettings {
     /// `JupyterHub.authenticator_class`.
     pub kind: AuthenticatorKind,
@@ -106,9 +107,55 @@ pub struct AuthenticatorSettings {
     pub allow_all: bool,
     /// `Authenticator.allow_existing_users`.
     pub allow_existing_users: bool,
+    /// `LocalAuthenticator.allowed_groups`: members of these groups of the machine may log in too.
+    pub allowed_groups: BTreeSet<String>,
+    /// `PAMAuthenticator.admin_groups`: members are admins, and nobody else but `admin_users` is.
+    pub admin_groups: BTreeSet<String>,
+    /// `Authenticator.username_map`: from names in lower case to names in the hub.
+    pub username_map: BTreeMap<String, String>,
+    /// `Authenticator.username_pattern`, which has to match at the start of a name.
+    pub username_pattern: Option<regex_lite::Regex>,
+    /// `Authenticator.delete_invalid_users`: people without an account are deleted at the start.
+    pub delete_invalid_users: bool,
+    /// `Authenticator.manage_groups`: each login sets the person's groups in the hub, with PAM to those of the machine.
+    pub manage_groups: bool,
+}
+
+impl AuthenticatorSettings {
+    /// Rules that let in whom the authenticator accepts, and nobody is an admin.
+    pub fn everybody(kind: AuthenticatorKind) -> Self {
+        Self {
+            kind,
+            admin_users: BTreeSet::new(),
+            allowed_users: BTreeSet::new(),
+            blocked_users: BTreeSet::new(),
+            allow_all: true,
+            allow_existing_users: false,
+            allowed_groups: BTreeSet::new(),
+            admin_groups: BTreeSet::new(),
+            username_map: BTreeMap::new(),
+            username_pattern: None,
+            delete_invalid_users: false,
+            manage_groups: false,
+        }
+    }
+
+    /// The name that somebody has in the hub: lower case, then `username_map`. Nothing if it is none.
+    pub fn hub_name(&self, name: &str) -> Option<UserName> {
+        let lower = name.to_lowercase();
+        let name = UserName::new(self.username_map.get(&lower).cloned().unwrap_or(lower)).ok()?;
+        self.matches_pattern(&name).then_some(name)
+    }
+
+    /// Whether `username_pattern` matches at the start of a name.
+    fn matches_pattern(&self, name: &UserName) -> bool {
+        let Some(pattern) = &self.username_pattern else { return true };
+        pattern.find(name.as_str()).is_some_and(|found| found.start() == 0)
+    }
 }
 
 /// Which authenticator checks a login.
+#[derive(Clone)]
 pub enum AuthenticatorKind {
     /// The helper's PAM conversation.
     Pam,
@@ -117,6 +164,21 @@ pub enum AuthenticatorKind {
         /// `DummyAuthenticator.password`.
         password: Option<Secret>,
     },
+    /// `shared-password`: any name with a password that all share. For a course's afternoon at most.
+    Shared(SharedPasswords),
+    /// `null`: nobody logs in; only tokens work.
+    Null,
+}
+
+/// The passwords of `shared-password`.
+#[derive(Clone, Default)]
+pub struct SharedPasswords {
+    /// `user_password`: for everybody who is not in `admin_users`.
+    pub user: Option<Secret>,
+    /// `admin_password`: for those in `admin_users`, who cannot use another one.
+    pub admin: Option<Secret>,
+    /// `password_groups`: more passwords, and the groups of the hub that they put people into.
+    pub groups: Vec<(Secret, Vec<String>)>,
 }
 
 /// How servers are started.

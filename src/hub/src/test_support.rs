@@ -2,7 +2,7 @@
 
 mod fake_helper;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,7 @@ use hubd_store::Store;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
+use crate::accounts::Accounts;
 use crate::auth::scopes::CustomScopes;
 use crate::clock::{Clock, Random};
 use crate::helper::HelperClient;
@@ -63,9 +64,24 @@ fn hub_on(database: &Path, helper: &FakeHelper, settings: Settings) -> Arc<Hub> 
         store: Store::open(database).expect("a database"),
         routes: Arc::new(routes),
         helper: HelperClient { socket: helper.socket(), timeout: Duration::from_secs(5) },
+        accounts: Arc::new(Machine),
         clock: Arc::new(SystemClock),
         random: Arc::new(Counting),
     })
+}
+
+/// A machine on which everybody has an account but `nobody-here`, and `staff-` people are in the group `staff`.
+struct Machine;
+
+impl Accounts for Machine {
+    fn groups(&self, account: &str) -> Option<Vec<String>> {
+        let staff = account.starts_with("staff-").then(|| "staff".to_owned());
+        self.exists(account).ok()?.then(|| staff.into_iter().chain(["users".to_owned()]).collect())
+    }
+
+    fn exists(&self, account: &str) -> std::io::Result<bool> {
+        Ok(account != "nobody-here")
+    }
 }
 
 /// A name.
@@ -120,14 +136,7 @@ pub(crate) fn settings() -> Settings {
         template_paths: Vec::new(),
         logo_file: None,
         announcements_file: "/nonexistent/announcements.json".into(),
-        authenticator: AuthenticatorSettings {
-            kind: AuthenticatorKind::Pam,
-            admin_users: BTreeSet::new(),
-            allowed_users: BTreeSet::new(),
-            blocked_users: BTreeSet::new(),
-            allow_all: true,
-            allow_existing_users: false,
-        },
+        authenticator: AuthenticatorSettings::everybody(AuthenticatorKind::Pam),
         spawner: SpawnerSettings {
             profile: None,
             socket: SocketKind::Unix,

@@ -46,6 +46,10 @@ pub struct CommandLine {
     #[arg(long, global = true)]
     pub show_config: bool,
 
+    /// The same as JSON
+    #[arg(long, global = true)]
+    pub show_config_json: bool,
+
     /// Print every option with its default and meaning
     #[arg(long)]
     pub help_all: bool,
@@ -64,6 +68,38 @@ pub struct CommandLine {
 pub enum Command {
     /// Check the configuration, say what is wrong, and end
     Check,
+    /// Say how the running hubd is
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List users, or remove one
+    Users {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// Delete this person from the database; homes and accounts are left alone
+        #[arg(long, value_name = "NAME")]
+        remove: Option<String>,
+    },
+    /// List the servers that start, run or stop
+    Servers {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Apply what can be applied of a changed configuration, and list what needs a restart
+    Reload {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 impl CommandLine {
@@ -100,6 +136,23 @@ fn command() -> clap::Command {
             })
         },
     )
+}
+
+/// The command with every option under its full name too, for completions.
+pub fn with_all_options() -> clap::Command {
+    OPTIONS.iter().fold(command(), |command, option| {
+        let name = format!("{}.{}", option.class, option.key);
+        let hint = match option.kind {
+            Kind::Path => clap::ValueHint::FilePath,
+            _ => clap::ValueHint::Other,
+        };
+        let arg = clap::Arg::new(name.clone()).long(name).help(first_sentence(option.help)).value_hint(hint);
+        command.arg(match option.kind {
+            Kind::Choice(words) => arg.value_parser(clap::builder::PossibleValuesParser::new(words)),
+            Kind::Bool => arg.value_parser(["true", "false"]),
+            _ => arg,
+        })
+    })
 }
 
 fn first_sentence(help: &str) -> &str {
@@ -219,6 +272,19 @@ mod tests {
         let text = read(&["--version"]).unwrap_err().to_string();
         assert!(text.starts_with("hubd 0.") && text.contains("JupyterHub 6.1.1"), "{text}");
         assert_eq!(hubd_hub::hub::JUPYTERHUB_VERSION, "6.1.1");
+    }
+
+    #[test]
+    fn every_shell_gets_completions_with_every_option() {
+        use clap_complete::Shell;
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut with_all_options(), "hubd", &mut text);
+            let text = String::from_utf8(text).unwrap();
+            for wanted in ["Spawner.notebook_dir", "self-signed", "status"] {
+                assert!(text.contains(wanted), "{shell}: {wanted}");
+            }
+        }
     }
 
     #[test]

@@ -2,22 +2,29 @@
 //! neither, or as JSON.
 
 use std::fmt;
-use std::io::IsTerminal;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::sync::{Mutex, PoisonError};
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context as _;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry};
 
 /// Longest log message, in bytes: the rest is cut, so that nobody can fill a disk with one request.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+
+/// The target of the line that each request leaves; what its fields say stands in the line too.
+const ACCESS: &str = "hubd::access";
 
 /// Where log lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,28 +64,127 @@ impl Destination {
     }
 }
 
+/// How much is logged, by part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Levels {
+    /// For what no part names.
+    pub all: LevelFilter,
+    /// Parts with a level of their own.
+    pub parts: Vec<(Part, LevelFilter)>,
+}
+
+/// A part of the program whose level can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The reverse proxy.
+    Proxy,
+    /// Pages, API, servers.
+    Hub,
+    /// The database.
+    Store,
+    /// The daemon around them.
+    Hubd,
+    /// One line for each request.
+    Requests,
+}
+
+impl Part {
+    /// The part that `log_levels` names.
+    pub fn named(word: &str) -> Option<Self> {
+        Some(match word {
+            "proxy" => Self::Proxy,
+            "hub" => Self::Hub,
+            "store" => Self::Store,
+            "hubd" => Self::Hubd,
+            "requests" => Self::Requests,
+            _ => return None,
+        })
+    }
+
+    fn target(self) -> &'static str {
+        match self {
+            Self::Proxy => "hubd_proxy",
+            Self::Hub => "hubd_hub",
+            Self::Store => "hubd_store",
+            Self::Hubd => "hubd",
+            Self::Requests => ACCESS,
+        }
+    }
+}
+
+impl Levels {
+    fn filter(&self) -> Targets {
+        let parts = self.parts.iter().map(|(part, level)| (part.target(), *level));
+        Targets::new().with_default(self.all).with_targets(parts)
+    }
+}
+
+/// What logs, as far as it can be changed while it runs.
+pub struct Log {
+    set: Box<dyn Fn(Targets) + Send + Sync>,
+    file: Option<Arc<LogFile>>,
+}
+
+impl Log {
+    /// Logs more or less from now on.
+    pub fn set_levels(&self, levels: &Levels) {
+        (self.set)(levels.filter());
+    }
+
+    /// Opens the log file anew, after logrotate has moved it.
+    pub fn reopen(&self) {
+        if let Some(Err(error)) = self.file.as_ref().map(|file| file.reopen()) {
+            tracing::error!("log_file cannot be opened again, the old one stays in use: {error}");
+        }
+    }
+}
+
+type Sink = Box<dyn Layer<Registry> + Send + Sync>;
+
 /// Starts logging. A destination that is not there is replaced by standard error, with a warning.
-pub fn start(destination: Destination, level: LevelFilter, journal_stream: Option<&str>) {
-    let registry = || tracing_subscriber::registry().with(level);
-    let lost = match destination.decided(journal_stream) {
+///
+/// # Errors
+/// The log file cannot be opened.
+pub fn start(
+    destination: Destination,
+    levels: &Levels,
+    file: Option<&Path>,
+    journal_stream: Option<&str>,
+) -> anyhow::Result<Log> {
+    let (sink, lost) = sink(destination.decided(journal_stream));
+    let file = file.map(LogFile::open).transpose()?.map(Arc::new);
+    let mut sinks = vec![sink];
+    if let Some(file) = &file {
+        let writer = LogWriter(file.clone());
+        let layer = tracing_subscriber::fmt::layer().event_format(JupyterHubLines).with_ansi(false);
+        sinks.push(layer.with_writer(move || writer.clone()).boxed());
+    }
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(levels.filter());
+    tracing_subscriber::registry().with(sinks).with(filter).init();
+    if let Some(lost) = lost {
+        tracing::warn!("{lost}; logging to standard error");
+    }
+    // It fails only when the subscriber is gone, and then nobody logs.
+    let set = Box::new(move |filter| handle.reload(filter).unwrap_or_default());
+    Ok(Log { set, file })
+}
+
+/// Where lines go, and what could not be reached instead.
+fn sink(destination: Destination) -> (Sink, Option<String>) {
+    let lost = match destination {
         Destination::Json => {
             let layer = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
-            registry().with(layer).init();
-            return;
+            return (layer.boxed(), None);
         }
         Destination::Journal => match tracing_journald::layer() {
             Ok(layer) => {
                 let layer = layer.with_field_prefix(None).with_syslog_identifier("hubd".to_owned());
-                registry().with(layer).init();
-                return;
+                return (layer.boxed(), None);
             }
             Err(error) => Some(format!("the journal cannot be reached: {error}")),
         },
         Destination::Syslog => match SyslogLayer::connect() {
-            Ok(layer) => {
-                registry().with(layer).init();
-                return;
-            }
+            Ok(layer) => return (layer.boxed(), None),
             Err(error) => Some(format!("syslog cannot be reached: {error}")),
         },
         Destination::Stderr | Destination::Auto => None,
@@ -88,9 +194,44 @@ pub fn start(destination: Destination, level: LevelFilter, journal_stream: Optio
         .event_format(JupyterHubLines)
         .with_ansi(colour)
         .with_writer(std::io::stderr);
-    registry().with(layer).init();
-    if let Some(lost) = lost {
-        tracing::warn!("{lost}; logging to standard error");
+    (layer.boxed(), lost)
+}
+
+/// The file of `log_file`.
+struct LogFile {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let file = Self::append(path).with_context(|| format!("log_file {}", path.display()))?;
+        Ok(Self { path: path.to_path_buf(), file: Mutex::new(file) })
+    }
+
+    /// Readable by the group, as syslog's files: lines hold people's names and addresses.
+    fn append(path: &Path) -> std::io::Result<File> {
+        std::fs::OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+    }
+
+    fn reopen(&self) -> std::io::Result<()> {
+        let file = Self::append(&self.path)?;
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        Ok(())
+    }
+}
+
+/// Writes whole lines to the file.
+#[derive(Clone)]
+struct LogWriter(Arc<LogFile>);
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.file.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -148,11 +289,11 @@ where
 /// Message and fields as one text, with control characters made visible and continuation lines indented, so that
 /// what a stranger sent cannot look like a line of its own.
 pub fn text_of(event: &Event<'_>) -> String {
-    let mut text = Text::default();
+    let mut text = Text { message_only: event.metadata().target() == ACCESS, ..Text::default() };
     event.record(&mut text);
-    let mut safe = String::with_capacity(text.0.len());
+    let mut safe = String::with_capacity(text.text.len());
     // A text that is indented already, as an error with its cure, is not indented twice.
-    for c in text.0.replace("\n    ", "\n").chars() {
+    for c in text.text.replace("\n    ", "\n").chars() {
         if safe.len() > MESSAGE_BYTES_MAX {
             safe.push('…');
             break;
@@ -167,7 +308,10 @@ pub fn text_of(event: &Event<'_>) -> String {
 }
 
 #[derive(Default)]
-struct Text(String);
+struct Text {
+    text: String,
+    message_only: bool,
+}
 
 impl Visit for Text {
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -178,10 +322,10 @@ impl Visit for Text {
         use fmt::Write;
         // Writing to a String does not fail.
         if field.name() == "message" {
-            let fields = std::mem::take(&mut self.0);
-            write!(self.0, "{value:?}{fields}").ok();
-        } else {
-            write!(self.0, " {}={value:?}", field.name()).ok();
+            let fields = std::mem::take(&mut self.text);
+            write!(self.text, "{value:?}{fields}").ok();
+        } else if !self.message_only {
+            write!(self.text, " {}={value:?}", field.name()).ok();
         }
     }
 }
@@ -219,8 +363,6 @@ impl<S: Subscriber> Layer<S> for SyslogLayer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
-    use std::sync::Arc;
 
     #[derive(Clone, Default)]
     struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -265,6 +407,36 @@ mod tests {
             "{line}"
         );
         assert!(logged(|| tracing::info!("{}", "x".repeat(100_000))).len() < 9_000);
+    }
+
+    #[test]
+    fn the_fields_of_a_request_are_for_the_journal_alone() {
+        let line = logged(|| tracing::info!(target: ACCESS, user = "alice", "200 GET / (alice@::1) 1.00ms"));
+        assert!(line.ends_with("] 200 GET / (alice@::1) 1.00ms\n"), "{line}");
+    }
+
+    #[test]
+    fn parts_have_levels_of_their_own() {
+        let levels = Levels { all: LevelFilter::WARN, parts: vec![(Part::Proxy, LevelFilter::DEBUG)] };
+        let filter = levels.filter();
+        assert!(filter.would_enable("hubd_proxy::listen", &Level::DEBUG));
+        assert!(!filter.would_enable("hubd_hub::login", &Level::INFO));
+        assert_eq!(Part::named("nonsense"), None);
+    }
+
+    #[test]
+    fn the_log_file_is_private_and_opened_again_after_it_was_moved() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hubd.log");
+        let file = Arc::new(LogFile::open(&path).unwrap());
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o137, 0);
+        let mut writer = LogWriter(file.clone());
+        writer.write_all(b"one\n").unwrap();
+        std::fs::rename(&path, directory.path().join("hubd.log.1")).unwrap();
+        file.reopen().unwrap();
+        writer.write_all(b"two\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
+        assert!(LogFile::open(Path::new("/nonexistent/hubd.log")).is_err());
     }
 
     #[test]

@@ -6,23 +6,25 @@
 mod app;
 mod certificate;
 mod cli;
+mod commands;
 mod config;
+mod control;
 mod listen;
 mod logging;
+mod machine;
 mod privileges;
 mod proxy_command;
+mod reload;
 mod run;
 mod secrets;
 mod service_manager;
 mod sockets;
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
 use zeroize::Zeroizing;
 
-use cli::{Command, CommandLine};
+use cli::CommandLine;
 use run::Environment;
 
 fn main() -> ExitCode {
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
         journal_stream: std::env::var("JOURNAL_STREAM").ok(),
         socket_names: std::env::var("LISTEN_FDNAMES").ok(),
     };
-    match act(&command_line, &environment) {
+    match act(&command_line, environment) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("hubd: {error:#}");
@@ -55,45 +57,17 @@ fn secret(variable: &str) -> Option<Zeroizing<String>> {
     std::env::var(variable).ok().map(Zeroizing::new)
 }
 
-fn act(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<ExitCode> {
+fn act(command_line: &CommandLine, environment: Environment) -> anyhow::Result<ExitCode> {
     if command_line.help_all {
         print!("{}", config::generate::all_options());
     } else if command_line.generate_config {
-        generate(command_line.config.as_deref(), command_line.yes)?;
-    } else if command_line.show_config || command_line.command == Some(Command::Check) {
-        check(command_line, environment)?;
+        commands::generate(command_line.config.as_deref(), command_line.yes)?;
+    } else if command_line.show_config || command_line.show_config_json {
+        commands::show(command_line, &environment)?;
+    } else if let Some(command) = &command_line.command {
+        commands::act(command, command_line, &environment)?;
     } else {
         return run::run(command_line, environment);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn check(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<()> {
-    let (values, plan) = run::configured(command_line, environment)?;
-    if command_line.show_config {
-        print!("{}", config::generate::shown(&values));
-        return Ok(());
-    }
-    for warning in &values.warnings {
-        eprintln!("warning: {warning}");
-    }
-    for file in &values.files {
-        println!("read {}", file.display());
-    }
-    println!("The configuration is good: hubd would run at {}", plan.public_url);
-    Ok(())
-}
-
-fn generate(file: Option<&Path>, replace: bool) -> anyhow::Result<()> {
-    let text = config::generate::default_file();
-    let Some(file) = file else {
-        print!("{text}");
-        return Ok(());
-    };
-    if file.exists() && !replace {
-        bail!("{} exists already\n    cure: name another file, or replace it with -y", file.display());
-    }
-    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
-    println!("Writing default config to: {}", file.display());
-    Ok(())
 }

@@ -6,13 +6,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hubd_hub::Hub;
-use hubd_hub::clock::{Clock, Random};
 use hubd_hub::helper::HelperClient;
-use hubd_hub::settings::AuthenticatorKind;
 use hubd_proxy::{
     Api, Endpoint, Listener, PairFiles, Proxy, ProxySettings, Redirect, RouteData, Routes, Target, Tls,
     TlsSettings,
@@ -24,8 +22,12 @@ use zeroize::Zeroizing;
 
 use crate::app::{HubApp, InnerApp};
 use crate::cli::CommandLine;
+use crate::config::access;
 use crate::config::plan::{self, Plan, TlsPlan};
-use crate::config::problem::{Problem, Problems};
+use crate::config::problem::Problems;
+use crate::control::{Control, ControlSocket};
+use crate::machine::{SystemAccounts, SystemClock, SystemRandom};
+use crate::reload::Reloader;
 use crate::sockets::Sockets;
 use crate::{certificate, config, listen, logging, privileges, service_manager};
 
@@ -53,31 +55,44 @@ pub struct Environment {
 
 /// Reads and checks the configuration.
 pub fn configured(
-    command_line: &CommandLine,
+    file: Option<&Path>,
+    arguments: &[config::Argument],
     environment: &Environment,
 ) -> Result<(config::Values, Plan), Problems> {
     let mut problems = Vec::new();
-    let mut values = config::load(command_line.config.as_deref(), command_line.arguments(), &mut problems);
+    let mut values = config::load(file, arguments, &mut problems);
     let plan = plan::plan(&mut values, environment, &mut problems);
     if problems.is_empty() { Ok((values, plan)) } else { Err(Problems(problems)) }
 }
 
+/// What a reload starts from.
+struct Loaded {
+    values: config::Values,
+    log: logging::Log,
+    file: Option<std::path::PathBuf>,
+    arguments: Vec<config::Argument>,
+    environment: Environment,
+}
+
 /// Runs the daemon until a signal ends it. What goes wrong after logging began is logged, not returned.
-pub fn run(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<ExitCode> {
+pub fn run(command_line: &CommandLine, environment: Environment) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
-    let (values, plan) = configured(command_line, environment)?;
+    let (file, arguments) = (command_line.config.clone(), command_line.arguments().to_vec());
+    let (values, plan) = configured(file.as_deref(), &arguments, &environment)?;
     privileges::drop_all()?;
-    logging::start(plan.log_to, plan.log_level, environment.journal_stream.as_deref());
+    let stream = environment.journal_stream.as_deref();
+    let log = logging::start(plan.log_to, &plan.log_levels, plan.log_file.as_deref(), stream)?;
     tracing::info!(
         "hubd {}, speaks JupyterHub {}",
         env!("CARGO_PKG_VERSION"),
         hubd_hub::hub::JUPYTERHUB_VERSION
     );
-    warn_about(&values.warnings, command_line, &plan);
+    warn_about(&values, command_line, &plan);
     let sockets = Sockets::of_service_manager(environment.socket_names.as_deref());
+    let loaded = Loaded { values, log, file, arguments, environment };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    Ok(match runtime.block_on(serve(plan, sockets, began)) {
+    Ok(match runtime.block_on(serve(plan, loaded, sockets, began)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -86,18 +101,15 @@ pub fn run(command_line: &CommandLine, environment: &Environment) -> anyhow::Res
     })
 }
 
-fn warn_about(warnings: &[Problem], command_line: &CommandLine, plan: &Plan) {
-    for warning in warnings {
+fn warn_about(values: &config::Values, command_line: &CommandLine, plan: &Plan) {
+    for warning in &values.warnings {
         tracing::warn!("{warning}");
     }
     if command_line.no_ssl {
         tracing::warn!("--no-ssl is deprecated and does nothing: without ssl_cert there is no TLS");
     }
-    if let AuthenticatorKind::Dummy { password } = &plan.settings.authenticator.kind {
-        let how = if password.is_some() { "one password for everybody" } else { "no password" };
-        tracing::warn!(
-            "NOT FOR PRODUCTION: authenticator_class = \"dummy\" lets anybody in under any name, with {how}"
-        );
+    for warning in access::warnings(values, &plan.settings.authenticator) {
+        tracing::warn!("{warning}");
     }
     if plan.simple_spawner {
         tracing::warn!(
@@ -112,7 +124,7 @@ fn warn_about(warnings: &[Problem], command_line: &CommandLine, plan: &Plan) {
 }
 
 /// Opens everything, answers requests, and closes everything.
-async fn serve(plan: Plan, mut sockets: Sockets, began: Instant) -> anyhow::Result<()> {
+async fn serve(plan: Plan, loaded: Loaded, mut sockets: Sockets, began: Instant) -> anyhow::Result<()> {
     let public = listen::take_or_bind(&mut sockets, &plan.public, "--port")?;
     let inner = listen::take_or_bind(&mut sockets, &plan.inner, "--JupyterHub.hub_port")?;
     let redirect = bind_redirect(&plan, &mut sockets)?;
@@ -122,6 +134,10 @@ async fn serve(plan: Plan, mut sockets: Sockets, began: Instant) -> anyhow::Resu
     let hub = hub(plan.settings, &plan.cookie_secret, &plan.database, plan.helper_socket)?;
     let _pid_file = plan.pid_file.map(PidFile::write).transpose()?;
     let running = hub.adopt().await;
+    look_at_people(&hub);
+    add_routes(&hub, &plan.extra_routes);
+    let reloader = Arc::new(loaded.reloader(hub.clone(), tls.clone()));
+    let control = start_control(&plan.control_socket, &reloader, &plan.public_url, began);
 
     let app = HubApp::new(hub.clone());
     let (stop_public, stop_inner) = (CancellationToken::new(), CancellationToken::new());
@@ -153,14 +169,15 @@ async fn serve(plan: Plan, mut sockets: Sockets, began: Instant) -> anyhow::Resu
         tokio::spawn(hubd_proxy::serve(Listener::Tcp(inner), None, inside, stop_inner.clone(), DRAIN));
 
     tracing::info!("Hub API listening on http://{inner_address}{}", hub.settings.hub_prefix());
-    tracing::info!("JupyterHub is now running at {}", plan.public_url);
-    hub.metrics.hub_started(began.elapsed());
-    tracing::debug!("It took {:.3} seconds for the Hub to start", began.elapsed().as_secs_f64());
-    service_manager::ready(&format!("{}, {running} servers running", plan.public_url));
-    tokio::spawn(service_manager::keep_watchdog_quiet());
+    announce(&hub, &plan.public_url, running, began);
 
-    wait_for_the_end(tls.as_deref(), &hub).await?;
+    wait_for_the_end(&reloader).await?;
     service_manager::stopping();
+    // Ended here, so that its file goes.
+    if let Some(control) = control {
+        control.abort();
+        control.await.ok();
+    }
     let end = async {
         stop_public.cancel();
         public.await.ok();
@@ -180,6 +197,15 @@ async fn serve(plan: Plan, mut sockets: Sockets, began: Instant) -> anyhow::Resu
         _ = impatient.recv() => tracing::warn!("a second SIGINT: ending at once"),
     }
     Ok(())
+}
+
+/// Tells everybody that hubd runs.
+fn announce(hub: &Hub, public_url: &str, running: usize, began: Instant) {
+    tracing::info!("JupyterHub is now running at {public_url}");
+    hub.metrics.hub_started(began.elapsed());
+    tracing::debug!("It took {:.3} seconds for the Hub to start", began.elapsed().as_secs_f64());
+    service_manager::ready(&format!("{public_url}, {running} servers running"));
+    tokio::spawn(service_manager::keep_watchdog_quiet());
 }
 
 fn bind_redirect(
@@ -232,6 +258,7 @@ fn hub(
         store,
         routes: Arc::new(routes),
         helper: HelperClient { socket: helper_socket, timeout: HELPER_TIMEOUT },
+        accounts: Arc::new(SystemAccounts),
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
     });
@@ -244,6 +271,32 @@ fn hub(
         }
     }
     Ok(hub)
+}
+
+/// Names those who get in by the database alone, and those who have no account any more.
+/// In a thread of its own: accounts may come from a directory server.
+fn look_at_people(hub: &Arc<Hub>) {
+    let hub = hub.clone();
+    tokio::task::spawn_blocking(move || {
+        match hub.admitted_by_record() {
+            Ok(names) if names.is_empty() => {}
+            Ok(names) => tracing::warn!("{}", by_record(&names)),
+            Err(error) => tracing::error!(%error, "cannot read the users"),
+        }
+        hub.check_accounts();
+    });
+}
+
+/// What an operator is told about people whom only `allow_existing_users` lets in.
+pub fn by_record(names: &[String]) -> String {
+    const SHOWN: usize = 50;
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+    format!(
+        "may log in only because the database knows them (allow_existing_users): {}{more}\n    cure: remove those who \
+         should not: hubd users --remove NAME; or set allow_existing_users = false",
+        shown.join(", ")
+    )
 }
 
 /// Says at once if the helper is not there. hubd starts all the same: the helper may come later, and running servers
@@ -283,8 +336,8 @@ fn with_hub_cookies(settings: ProxySettings) -> ProxySettings {
     ProxySettings { hub_cookies, ..settings }
 }
 
-/// Waits for SIGTERM, SIGINT or an end that the API asks for; each SIGHUP before it loads the certificate again.
-async fn wait_for_the_end(tls: Option<&Tls>, hub: &Hub) -> anyhow::Result<()> {
+/// Waits for SIGTERM, SIGINT or an end that the API asks for; each SIGHUP before it reloads.
+async fn wait_for_the_end(reloader: &Arc<Reloader>) -> anyhow::Result<()> {
     let watch = |kind| signal(kind).context("cannot watch for signals");
     let mut terminate = watch(SignalKind::terminate())?;
     let mut interrupt = watch(SignalKind::interrupt())?;
@@ -293,9 +346,9 @@ async fn wait_for_the_end(tls: Option<&Tls>, hub: &Hub) -> anyhow::Result<()> {
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
-            () = hub.ending.asked() => return Ok(()),
+            () = reloader.hub.ending.asked() => return Ok(()),
             _ = hangup.recv() => {
-                reload(tls);
+                reload(reloader).await;
                 continue;
             }
         };
@@ -304,14 +357,49 @@ async fn wait_for_the_end(tls: Option<&Tls>, hub: &Hub) -> anyhow::Result<()> {
     }
 }
 
-fn reload(tls: Option<&Tls>) {
+async fn reload(reloader: &Arc<Reloader>) {
+    tracing::info!("Received SIGHUP, reloading");
     service_manager::reloading();
-    match tls.map(Tls::reload) {
-        None => tracing::info!("Received SIGHUP; there is no certificate to load"),
-        Some(Ok(())) => tracing::info!("Received SIGHUP; the certificate was loaded again"),
-        Some(Err(error)) => tracing::error!("Received SIGHUP; the old certificate stays in use: {error}"),
+    let reloader = reloader.clone();
+    // Files and the database may be slow.
+    match tokio::task::spawn_blocking(move || reloader.reload()).await {
+        Ok(report) => report.log(),
+        Err(error) => tracing::error!("reload: {error}"),
     }
     service_manager::reloaded();
+}
+
+impl Loaded {
+    fn reloader(self, hub: Arc<Hub>, tls: Option<Arc<Tls>>) -> Reloader {
+        let Self { values, log, file, arguments, environment } = self;
+        Reloader { file, arguments, environment, values: std::sync::Mutex::new(values), log, hub, tls }
+    }
+}
+
+/// Routes of the configuration; the REST API can replace them.
+fn add_routes(hub: &Hub, routes: &[(String, String)]) {
+    for (prefix, url) in routes {
+        if let Err(error) = hub.routes.add_url(prefix, url) {
+            tracing::error!("Proxy.extra_routes: no route from {prefix} to {url}: {error}");
+        }
+    }
+}
+
+/// hubd works without its control socket; only `hubd status` and its like do not.
+fn start_control(
+    path: &Path,
+    reloader: &Arc<Reloader>,
+    public_url: &str,
+    began: Instant,
+) -> Option<tokio::task::JoinHandle<()>> {
+    let control = Control { reloader: reloader.clone(), public_url: public_url.to_owned(), began };
+    match ControlSocket::open(path) {
+        Ok(socket) => Some(tokio::spawn(socket.serve(Arc::new(control)))),
+        Err(error) => {
+            tracing::warn!("hubd status, users, servers and reload cannot be answered: {error:#}");
+            None
+        }
+    }
 }
 
 /// A file with the process id, removed at the end.
@@ -329,26 +417,5 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         std::fs::remove_file(&self.0).ok();
-    }
-}
-
-struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-}
-
-struct SystemRandom;
-
-impl Random for SystemRandom {
-    #[expect(
-        clippy::expect_used,
-        reason = "without randomness every secret would be known: the process must not go on"
-    )]
-    fn fill(&self, bytes: &mut [u8]) {
-        aws_lc_rs::rand::fill(bytes)
-            .expect("aws-lc reads getrandom(2), which does not fail once the machine is up");
     }
 }

@@ -138,6 +138,29 @@ impl Store {
         })
     }
 
+    /// Makes a user a member of exactly these groups, given by name; groups that do not exist are made.
+    pub fn put_into_groups(&self, user_id: i64, names: &[String]) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction
+                .prepare_cached("DELETE FROM user_group_map WHERE user_id = ?1")?
+                .execute([user_id])?;
+            for name in names {
+                transaction
+                    .prepare_cached(
+                        "INSERT INTO groups (name, properties) VALUES (?1, '{}') ON CONFLICT (name) DO NOTHING",
+                    )?
+                    .execute([name])?;
+                transaction
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO user_group_map (user_id, group_id)
+                         SELECT ?1, id FROM groups WHERE name = ?2",
+                    )?
+                    .execute(params![user_id, name])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Adds users, given by primary key, to a group.
     pub fn add_to_group(&self, group_id: i64, users: &[i64]) -> Result<(), StoreError> {
         self.write(|transaction| {

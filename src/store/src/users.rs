@@ -229,6 +229,16 @@ impl Store {
         })
     }
 
+    /// Names of all users, oldest first.
+    pub fn user_names(&self) -> Result<Vec<String>, StoreError> {
+        self.read(|connection| {
+            let mut select =
+                connection.prepare_cached("SELECT name FROM users WHERE name IS NOT NULL ORDER BY id")?;
+            let names = select.query_map([], |row| row.get(0))?;
+            Ok(names.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// Makes a user an admin or an ordinary user, role included.
     pub fn set_admin(&self, user_id: i64, admin: bool) -> Result<(), StoreError> {
         self.write(|transaction| set_admin(transaction, user_id, admin))

@@ -24,6 +24,8 @@ pub async fn info(ask: Ask) -> Answer {
     let authenticator = match ask.hub.settings.authenticator.kind {
         AuthenticatorKind::Pam => "pam",
         AuthenticatorKind::Dummy { .. } => "dummy",
+        AuthenticatorKind::Shared(_) => "shared-password",
+        AuthenticatorKind::Null => "null",
     };
     let info = json!({
         "version": JUPYTERHUB_VERSION,

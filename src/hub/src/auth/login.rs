@@ -28,9 +28,11 @@ impl Hub {
         mut login: LoggedIn,
     ) -> Result<Vec<String>, HttpError> {
         let now = self.clock.now();
-        let admin = self.settings.authenticator.admin_users.contains(&login.user).then_some(true);
         let new = NewUser { name: login.user.to_string(), admin: false, cookie_id: self.new_token() };
-        let user = self.store.login_user(&new, admin, now)?;
+        let user = self.store.login_user(&new, login.admin, now)?;
+        if let Some(groups) = &login.groups {
+            self.store.put_into_groups(user.id, groups)?;
+        }
         self.end_previous_session(parts)?;
 
         // A session id that somebody planted before the login must not be the one after it.

@@ -8,7 +8,11 @@ use hubd_store::{ConfiguredUsers, MustHaveUserRole, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::Hub;
+use crate::login::Admitted;
+use crate::settings::AuthenticatorKind;
 
+/// Most names in one line of the log.
+const NAMES_SHOWN: usize = 50;
 /// How often expired tokens, codes and shares are deleted, as JupyterHub.
 const PURGE_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -22,7 +26,7 @@ impl Hub {
     pub fn prepare_records(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut new_cookie_id = || self.new_token();
-        let rules = &self.settings.authenticator;
+        let rules = self.access.load();
         let roles = &self.settings.roles;
         let users = ConfiguredUsers {
             admins: rules.admin_users.iter().map(UserName::as_str).collect(),
@@ -43,6 +47,83 @@ impl Hub {
         Ok(())
     }
 
+    /// Makes the rows of users that changed rules name, and takes the rights of blocked ones. For a reload: roles that
+    /// people were given since the start stay.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn prepare_people(&self) -> Result<(), StoreError> {
+        let rules = self.access.load();
+        let users = ConfiguredUsers {
+            admins: rules.admin_users.iter().map(UserName::as_str).collect(),
+            allowed: rules.allowed_users.iter().map(UserName::as_str).collect(),
+        };
+        let blocked: Vec<&str> = rules.blocked_users.iter().map(UserName::as_str).collect();
+        self.store.configure_users(&users, &mut || self.new_token(), self.clock.now())?;
+        self.store.strip_users(&blocked)
+    }
+
+    /// People who may log in only because the database knows them (`allow_existing_users`), by name.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn admitted_by_record(&self) -> Result<Vec<String>, StoreError> {
+        let access = self.access.load_full();
+        if access.allow_all || !access.allow_existing_users {
+            return Ok(Vec::new());
+        }
+        let mut names = self.store.user_names()?;
+        names.retain(|name| {
+            UserName::new(name.clone()).is_ok_and(|user| {
+                let groups = if access.allowed_groups.is_empty() { None } else { self.accounts.groups(name) };
+                let groups = groups.unwrap_or_default().into_iter().collect();
+                matches!(self.admitted(&access, &user, &groups), Ok(Admitted::ByRecord))
+            })
+        });
+        Ok(names)
+    }
+
+    /// Looks for people in the database whose account is gone; with `delete_invalid_users` they are deleted, else they
+    /// are named in the log. For a thread that may block: accounts may come from a directory server.
+    pub fn check_accounts(&self) {
+        let access = self.access.load_full();
+        if !matches!(access.kind, AuthenticatorKind::Pam) {
+            return;
+        }
+        let names = match self.store.user_names() {
+            Ok(names) => names,
+            Err(error) => return tracing::error!(%error, "cannot read the users"),
+        };
+        let mut gone = Vec::new();
+        for name in names {
+            match self.accounts.exists(&name) {
+                Ok(true) => {}
+                Ok(false) => gone.push(name),
+                // A directory server that does not answer must not cost anybody their records.
+                Err(error) => return tracing::warn!(%error, "cannot look up accounts; nobody is deleted"),
+            }
+        }
+        if access.delete_invalid_users {
+            gone.iter().for_each(|name| self.delete_invalid(name));
+        } else if !gone.is_empty() {
+            tracing::warn!(
+                "users without an account on this machine: {}; set [Authenticator] delete_invalid_users = true to delete them",
+                gone.iter().take(NAMES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ")
+            );
+        }
+    }
+
+    fn delete_invalid(&self, name: &str) {
+        tracing::warn!("Deleting invalid user {name} from the Hub database");
+        let deleted = self
+            .store
+            .user(name)
+            .and_then(|user| user.map_or(Ok(false), |user| self.store.delete_user(user.id)));
+        if let Err(error) = deleted {
+            tracing::error!(%error, "cannot delete a user");
+        }
+    }
+
     /// Deletes every hour what has expired, until `stop`.
     pub async fn purge_records(self: Arc<Self>, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(PURGE_INTERVAL)).await.is_some() {
@@ -59,6 +140,34 @@ mod tests {
 
     use crate::auth::scopes::CustomScope;
     use crate::test_support::{TestHub, user};
+
+    #[tokio::test]
+    async fn who_gets_in_only_by_being_known_is_named() {
+        let test = TestHub::with(|settings| {
+            let access = &mut settings.authenticator;
+            (access.allow_all, access.allow_existing_users) = (false, true);
+            access.allowed_users = [user("alice")].into();
+            access.allowed_groups = ["staff".to_owned()].into();
+        })
+        .await;
+        for name in ["alice", "bob", "staff-carol"] {
+            test.hub.store.ensure_user(name, name, test.hub.clock.now()).unwrap();
+        }
+        assert_eq!(test.hub.admitted_by_record().unwrap(), ["bob"]);
+    }
+
+    #[tokio::test]
+    async fn users_without_an_account_are_deleted_only_if_that_is_wished() {
+        for delete in [false, true] {
+            let test = TestHub::with(|settings| settings.authenticator.delete_invalid_users = delete).await;
+            for name in ["alice", "nobody-here"] {
+                test.hub.store.ensure_user(name, name, test.hub.clock.now()).unwrap();
+            }
+            test.hub.check_accounts();
+            assert!(test.hub.store.user("alice").unwrap().is_some());
+            assert_eq!(test.hub.store.user("nobody-here").unwrap().is_none(), delete);
+        }
+    }
 
     #[tokio::test]
     async fn configured_admins_exist_and_blocked_ones_have_no_rights() {

@@ -6,7 +6,9 @@
 //!
 //! `waiting.rs` keeps both, within limits; `refusal.rs` holds what people are told.
 
+mod admission;
 mod refusal;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -21,6 +23,7 @@ use crate::Hub;
 use crate::helper::{HeldLogin, HelperError, Step};
 use crate::settings::AuthenticatorKind;
 
+pub use admission::Admitted;
 pub use refusal::LoginRefused;
 pub use waiting::Logins;
 use waiting::{Slot, Suspended};
@@ -58,6 +61,17 @@ pub struct LoggedIn {
     pub(crate) held: Option<HeldLogin>,
     /// What PAM said, for instance that the password expires soon.
     pub notices: Vec<Notice>,
+    /// Whether the login makes or unmakes an admin; `None` leaves it.
+    pub admin: Option<bool>,
+    /// The groups of the hub that the login puts the person into, and no others; `None` leaves them.
+    pub groups: Option<Vec<String>>,
+}
+
+impl LoggedIn {
+    /// A login that the helper does not know of.
+    fn without_ticket(user: UserName) -> Self {
+        Self { user, ticket: None, held: None, notices: Vec::new(), admin: None, groups: None }
+    }
 }
 
 /// One attempt: who, from where, and its place among all attempts.
@@ -86,12 +100,10 @@ impl Hub {
         };
         match &self.settings.authenticator.kind {
             AuthenticatorKind::Dummy { password: wanted } => {
-                if wanted.as_ref().is_none_or(|wanted| wanted.same_as(&password)) {
-                    self.accepted(LoggedIn { user: name, ticket: None, held: None, notices: Vec::new() })
-                } else {
-                    self.refused(name.as_str(), LoginRefused::uniform())
-                }
+                self.dummy_login(name, &password, wanted.as_ref()).await
             }
+            AuthenticatorKind::Shared(_) => self.shared_login(name, &password, source).await,
+            AuthenticatorKind::Null => self.refused(name.as_str(), LoginRefused::uniform()),
             AuthenticatorKind::Pam => {
                 let Some(slot) = self.logins.slot(source).await else {
                     return self.refused(name.as_str(), LoginRefused::too_many());
@@ -106,7 +118,7 @@ impl Hub {
                         conversation.answer(password, &mut notices).await
                     };
                 }
-                self.stepped(attempt, step, notices)
+                self.stepped(attempt, step, notices).await
             }
         }
     }
@@ -119,7 +131,7 @@ impl Hub {
         };
         let mut notices = Vec::new();
         let step = conversation.answer(answer, &mut notices).await;
-        self.stepped(attempt, step, notices)
+        self.stepped(attempt, step, notices).await
     }
 
     /// Keeps the PAM handle of a login for the first start from the browser session `session_id`.
@@ -141,7 +153,7 @@ impl Hub {
     }
 
     /// Turns what PAM did into what the person sees.
-    fn stepped(
+    async fn stepped(
         self: &Arc<Self>,
         attempt: Attempt,
         step: Result<Step, HelperError>,
@@ -157,7 +169,13 @@ impl Hub {
                 // PAM and NSS decide about the account's name; the hub knows it in lower case.
                 match UserName::new(account.as_str().to_lowercase()) {
                     Ok(user) => {
-                        self.accepted(LoggedIn { user, ticket: Some(ticket), held: Some(held), notices })
+                        let login = LoggedIn {
+                            ticket: Some(ticket),
+                            held: Some(held),
+                            notices,
+                            ..LoggedIn::without_ticket(user)
+                        };
+                        self.accepted(login).await
                     }
                     Err(_) => self.refused(account.as_str(), LoginRefused::uniform()),
                 }
@@ -168,38 +186,6 @@ impl Hub {
                 self.refused(attempt.user.as_str(), LoginRefused::from_helper(error, notices))
             }
         }
-    }
-
-    /// The last word of a login that the authenticator accepted: the hub's own lists.
-    fn accepted(self: &Arc<Self>, mut login: LoggedIn) -> LoginStep {
-        match self.allowed(&login.user) {
-            Ok(true) => return LoginStep::Done(login),
-            Ok(false) => {}
-            Err(error) => return self.refused(login.user.as_str(), LoginRefused::database(&error)),
-        }
-        if let Some((ticket, _)) = login.ticket.take() {
-            // Nobody will ever hold this ticket, but one less is one less to guess.
-            let (hub, user) = (Arc::clone(self), login.user.clone());
-            tokio::spawn(async move { hub.end_login("", &user, Some(ticket)).await });
-        }
-        self.refused(login.user.as_str(), LoginRefused::not_allowed())
-    }
-
-    /// Whether the hub's lists admit `user`, in JupyterHub's order: blocked, allowed, existing.
-    fn allowed(&self, user: &UserName) -> Result<bool, hubd_store::StoreError> {
-        let lists = &self.settings.authenticator;
-        if lists.blocked_users.contains(user) {
-            tracing::warn!("User {} blocked. Stop authentication", quoted(user.as_str()));
-            return Ok(false);
-        }
-        let allowed = lists.allow_all
-            || lists.allowed_users.contains(user)
-            || lists.admin_users.contains(user)
-            || (lists.allow_existing_users && self.store.user(user.as_str())?.is_some());
-        if !allowed {
-            tracing::warn!("User {} not allowed.", quoted(user.as_str()));
-        }
-        Ok(allowed)
     }
 
     fn refused(&self, user: &str, refused: LoginRefused) -> LoginStep {

@@ -204,3 +204,73 @@ async fn a_logout_drops_the_handle_and_revokes_the_ticket() {
     assert_eq!(test.helper.requests(), ["authenticate", "revoke"]);
     assert!(test.hub.logins.take_held("session-1", &user("alice")).is_none());
 }
+
+#[tokio::test]
+async fn members_of_an_allowed_group_get_in_and_those_of_an_admin_group_are_admins() {
+    let test = TestHub::with(|settings| {
+        let access = &mut settings.authenticator;
+        access.allow_all = false;
+        access.allowed_groups = ["staff".to_owned()].into();
+        access.admin_groups = ["staff".to_owned()].into();
+        access.manage_groups = true;
+        access.allowed_users = [user("alice")].into();
+    })
+    .await;
+    assert_eq!(done(begin(&test.hub, "staff-bob", PASSWORD).await).admin, Some(true));
+    let login = done(begin(&test.hub, "alice", PASSWORD).await);
+    assert_eq!((login.admin, login.groups), (Some(false), Some(vec!["users".to_owned()])));
+    assert_eq!(refused(begin(&test.hub, "mallory", PASSWORD).await).code, "not-allowed");
+}
+
+#[tokio::test]
+async fn a_mapped_name_takes_no_ticket_of_another_account() {
+    let test = TestHub::with(|settings| {
+        settings.authenticator.username_map = [("alice".to_owned(), "asmith".to_owned())].into();
+    })
+    .await;
+    let login = done(begin(&test.hub, "Alice", PASSWORD).await);
+    assert_eq!(login.user, user("asmith"));
+    assert!(login.ticket.is_none());
+}
+
+#[tokio::test]
+async fn a_name_outside_of_the_pattern_is_refused() {
+    let test = TestHub::with(|settings| {
+        settings.authenticator.username_pattern = regex_lite::Regex::new("^(?:a.*)").ok();
+    })
+    .await;
+    assert_eq!(refused(begin(&test.hub, "bob", PASSWORD).await).code, "not-allowed");
+    done(begin(&test.hub, "alice", PASSWORD).await);
+}
+
+#[tokio::test]
+async fn shared_passwords_let_in_by_jupyterhubs_rules() {
+    let secret = |text: &str| Some(hubd_proto::Secret::new(text.to_owned()));
+    let test = TestHub::with(|settings| {
+        let passwords = crate::settings::SharedPasswords {
+            user: secret("for-everybody"),
+            admin: secret("for-admins"),
+            groups: vec![(secret("for-students").unwrap(), vec!["students".to_owned()])],
+        };
+        let access = &mut settings.authenticator;
+        access.kind = AuthenticatorKind::Shared(passwords);
+        access.manage_groups = true;
+        access.admin_users = [user("root1")].into();
+    })
+    .await;
+    let login = done(begin(&test.hub, "bob", "for-everybody").await);
+    assert_eq!((login.admin, login.groups), (Some(false), Some(Vec::new())));
+    let login = done(begin(&test.hub, "bob", "for-students").await);
+    assert_eq!((login.admin, login.groups), (None, Some(vec!["students".to_owned()])));
+    assert_eq!(done(begin(&test.hub, "root1", "for-admins").await).admin, Some(true));
+    tokio::time::pause();
+    for (name, password) in [("root1", "for-everybody"), ("bob", "for-admins"), ("bob", "wrong")] {
+        assert_eq!(refused(begin(&test.hub, name, password).await).status, 403, "{name} {password}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_logs_in_with_the_null_authenticator() {
+    let test = TestHub::with(|settings| settings.authenticator.kind = AuthenticatorKind::Null).await;
+    assert_eq!(refused(begin(&test.hub, "alice", PASSWORD).await).status, 403);
+}

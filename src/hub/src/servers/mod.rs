@@ -12,6 +12,7 @@ mod launch;
 mod life;
 mod names;
 mod note;
+mod overview;
 mod ready;
 mod registry;
 mod run;

@@ -67,6 +67,20 @@ pub fn shown(values: &Values) -> String {
     text
 }
 
+/// The same as a table of tables; secrets are left out.
+pub fn shown_json(values: &Values) -> serde_json::Value {
+    let mut classes = serde_json::Map::new();
+    for ((class, key), (value, _)) in &values.set {
+        let Some(value) = value.json() else { continue };
+        let class =
+            classes.entry(class.clone()).or_insert_with(|| serde_json::Value::Object(Default::default()));
+        if let Some(class) = class.as_object_mut() {
+            class.insert((*key).to_owned(), value);
+        }
+    }
+    classes.into()
+}
+
 fn wanted(option: &Opt) -> String {
     format!("<{}>", option.kind.wanted())
 }
@@ -89,6 +103,10 @@ fn wrap(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn is_assignment(line: &str) -> bool {
+        line.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_alphanumeric() || c == '_'))
+    }
+
     #[test]
     fn the_default_file_is_toml_with_every_option() {
         let text = default_file();
@@ -96,7 +114,7 @@ mod tests {
         let uncommented: String = text
             .lines()
             .map(|line| match line.strip_prefix("# ") {
-                Some(rest) if rest.contains(" = ") && !rest.contains('…') => rest,
+                Some(rest) if is_assignment(rest) && !rest.contains('…') => rest,
                 _ if line.starts_with('#') => "",
                 _ => line,
             })
@@ -123,5 +141,6 @@ mod tests {
         let values = super::super::load(Some(&path), &[argument], &mut Vec::new());
         let text = shown(&values);
         assert!(text.contains("JupyterHub.port = 1  #") && !text.contains("hunter2"), "{text}");
+        assert_eq!(shown_json(&values), serde_json::json!({ "JupyterHub": { "port": 1 } }));
     }
 }

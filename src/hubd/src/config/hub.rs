@@ -1,12 +1,11 @@
 //! What the checked configuration means for the hub: its [`Settings`].
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hubd_hub::Settings;
-use hubd_hub::settings::{AuthenticatorKind, AuthenticatorSettings, SocketKind, SpawnerSettings};
+use hubd_hub::settings::{SocketKind, SpawnerSettings};
 use hubd_hub::subdomains::{SubdomainHook, Subdomains};
-use hubd_proto::{ProfileName, UserName};
+use hubd_proto::ProfileName;
 use zeroize::Zeroizing;
 
 use super::Values;
@@ -14,9 +13,7 @@ use super::address::{self, BindUrl};
 use super::plan::{HUB, bind_url, spawner_is_simple};
 use super::problem::Problem;
 
-/// Classes of the authenticators and spawners, most specific first.
-const PAM: &[&str] = &["PAMAuthenticator", "LocalAuthenticator", "Authenticator"];
-const DUMMY: &[&str] = &["DummyAuthenticator", "Authenticator"];
+/// Classes of the spawners, most specific first.
 const LOCAL: &[&str] = &["LocalProcessSpawner", "Spawner"];
 const SIMPLE: &[&str] = &["SimpleLocalProcessSpawner", "LocalProcessSpawner", "Spawner"];
 /// Longest wait that `tornado_settings` may ask for, in seconds: a day.
@@ -29,7 +26,7 @@ pub fn settings(
     inner: &BindUrl,
     problems: &mut Vec<Problem>,
 ) -> Settings {
-    let authenticator = authenticator(values, problems);
+    let authenticator = super::access::authenticator(values, problems);
     let roles = super::roles::read(values, &authenticator.admin_users, problems);
     values.warnings.extend(roles.warnings);
     let text = |key| Some(values.text(HUB, key)).filter(|text| !text.is_empty());
@@ -133,54 +130,6 @@ fn hub_api_url(values: &Values, public: &BindUrl, inner: &BindUrl, problems: &mu
     let host = if everywhere { "127.0.0.1".to_owned() } else { address::in_url(&url.host) };
     let scheme = if url.https { "https" } else { "http" };
     format!("{scheme}://{host}:{}{}hub/api", url.port, public.prefix)
-}
-
-fn authenticator(values: &Values, problems: &mut Vec<Problem>) -> AuthenticatorSettings {
-    let dummy = values.text(HUB, "authenticator_class").to_lowercase().contains("dummy");
-    let classes = if dummy { DUMMY } else { PAM };
-    let mut names = |key| user_names(values, classes, key, problems);
-    let admin_users = names("admin_users");
-    let mut allowed_users = names("allowed_users");
-    let blocked_users = names("blocked_users");
-    let restricted = !allowed_users.is_empty();
-    if restricted {
-        allowed_users.extend(admin_users.iter().cloned());
-    }
-    let choose = |key, default| if values.is_set(classes, key) { values.yes(classes, key) } else { default };
-    let kind = if dummy {
-        AuthenticatorKind::Dummy { password: values.secret(classes, "password") }
-    } else {
-        AuthenticatorKind::Pam
-    };
-    AuthenticatorSettings {
-        kind,
-        admin_users,
-        allowed_users,
-        blocked_users,
-        allow_all: choose("allow_all", !restricted),
-        allow_existing_users: choose("allow_existing_users", restricted),
-    }
-}
-
-fn user_names(
-    values: &Values,
-    classes: &[&str],
-    key: &str,
-    problems: &mut Vec<Problem>,
-) -> BTreeSet<UserName> {
-    let mut names = BTreeSet::new();
-    for text in values.list(classes, key) {
-        match UserName::new(text.to_lowercase()) {
-            Ok(name) => {
-                names.insert(name);
-            }
-            Err(error) => {
-                let text = format!("Authenticator.{key}: {text:?} is not a user name: {error}");
-                problems.push(Problem::new(&values.origin(classes, key), text, "write names of accounts"));
-            }
-        }
-    }
-    names
 }
 
 fn spawner(values: &Values, problems: &mut Vec<Problem>) -> SpawnerSettings {

@@ -3,6 +3,7 @@
 //! [`load`] reads and checks; [`plan::Plan`] is what the rest of the program works with. Problems are collected,
 //! so that one run shows all of them.
 
+pub mod access;
 pub mod address;
 pub mod file;
 pub mod generate;
@@ -16,6 +17,8 @@ pub mod options;
 pub mod plan;
 pub mod problem;
 pub mod proxy;
+#[cfg(test)]
+mod reference;
 mod refused;
 mod roles;
 mod units;
@@ -34,6 +37,17 @@ use value::Value;
 
 /// The main file when none is named.
 pub const DEFAULT_FILE: &str = "/etc/jupyterhub/hubd.toml";
+
+/// The working directory of the service, where relative paths start.
+pub const SERVICE_DIRECTORY: &str = "/srv/jupyterhub";
+
+/// An option whose value another configuration changes.
+pub struct Change {
+    /// `Class.key`.
+    pub name: String,
+    /// Whether a reload applies it.
+    pub live: bool,
+}
 
 /// An option given on the command line: class, key and the text after `=`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +185,28 @@ impl Values {
             let mut table: toml::Table = format!("v = {}", option.default).parse().ok()?;
             option.kind.read_toml(&table.remove("v")?).ok()
         })
+    }
+
+    /// What changes with `new`.
+    pub fn changes(&self, new: &Values) -> Vec<Change> {
+        let mut names: Vec<&(String, &'static str)> = self.set.keys().chain(new.set.keys()).collect();
+        names.sort();
+        names.dedup();
+        let changed =
+            names.into_iter().filter(|(class, key)| self.get(&[class], key) != new.get(&[class], key));
+        changed
+            .map(|(class, key)| Change {
+                name: format!("{class}.{key}"),
+                live: find(class, key).is_some_and(|option| option.live),
+            })
+            .collect()
+    }
+
+    /// Takes over what a reload applies; the rest stays, so that the next reload tells it again.
+    pub fn take_live(&mut self, new: Values) {
+        let live = |class: &str, key: &str| find(class, key).is_some_and(|option| option.live);
+        self.set.retain(|(class, key), _| !live(class, key));
+        self.set.extend(new.set.into_iter().filter(|((class, key), _)| live(class, key)));
     }
 
     fn lookup(&self, class: &str, key: &str) -> Option<&(Value, Origin)> {
@@ -395,6 +431,19 @@ mod tests {
         assert_eq!(values.list(&["LocalProcessSpawner", "Spawner"], "args"), ["a"]);
         assert_eq!(values.list(&["Authenticator"], "admin_users"), ["eve"]);
         assert!(values.warnings[0].to_string().contains("write [Authenticator] admin_users"));
+    }
+
+    #[test]
+    fn a_reload_knows_what_changed_and_what_has_to_wait() {
+        let (mut old, _) = check("[JupyterHub]\nport = 1\nlog_level = \"INFO\"\n", &[]);
+        let new = || check("[JupyterHub]\nport = 2\nlog_level = \"DEBUG\"\n", &[]).0;
+        let names = |changes: Vec<Change>| {
+            changes.into_iter().map(|change| (change.name, change.live)).collect::<Vec<_>>()
+        };
+        let port = ("JupyterHub.port".to_owned(), false);
+        assert_eq!(names(old.changes(&new())), [("JupyterHub.log_level".to_owned(), true), port.clone()]);
+        old.take_live(new());
+        assert_eq!(names(old.changes(&new())), [port]);
     }
 
     #[test]

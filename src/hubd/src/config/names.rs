@@ -36,6 +36,7 @@ pub const OLD_NAMES: &[OldName] = &[
         new_class: "ConfigurableHTTPProxy",
         new_key: "auth_token",
     },
+    OldName { class: "JupyterHub", key: "extra_log_file", new_class: "JupyterHub", new_key: "log_file" },
     OldName { class: "Application", key: "log_level", new_class: "JupyterHub", new_key: "log_level" },
 ];
 
@@ -62,6 +63,7 @@ pub const CLASSES: &[Class] = &[
     class("LocalAuthenticator", Some("Authenticator"), "ACCOUNTS OF THIS MACHINE"),
     class("PAMAuthenticator", Some("LocalAuthenticator"), "PAM"),
     class("DummyAuthenticator", Some("Authenticator"), "THE DUMMY AUTHENTICATOR"),
+    class("SharedPasswordAuthenticator", Some("Authenticator"), "THE SHARED PASSWORD AUTHENTICATOR"),
     class("Spawner", None, "HOW SERVERS START"),
     class("LocalProcessSpawner", Some("Spawner"), "HOW SERVERS OF ACCOUNTS START"),
     class("SimpleLocalProcessSpawner", Some("LocalProcessSpawner"), "HOW SERVERS OF TRIALS START"),

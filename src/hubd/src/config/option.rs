@@ -39,7 +39,6 @@ impl Opt {
     }
 
     /// The same, applied by a reload.
-    #[allow(dead_code, reason = "the first option of this kind is about to come")]
     pub const fn live(self) -> Self {
         Self { live: true, ..self }
     }

@@ -19,6 +19,20 @@ const LEVELS: Kind = Kind::Choice(&[
     "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "0", "10", "20", "30", "40", "50",
 ]);
 
+/// Names of authenticators, JupyterHub's among them.
+const AUTHENTICATORS: &[&str] = &[
+    "pam",
+    "default",
+    "jupyterhub.auth.PAMAuthenticator",
+    "dummy",
+    "jupyterhub.auth.DummyAuthenticator",
+    "jupyterhub.dummy",
+    "shared-password",
+    "jupyterhub.authenticators.shared.SharedPasswordAuthenticator",
+    "null",
+    "jupyterhub.auth.NullAuthenticator",
+];
+
 /// Every option that this version obeys, by class.
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
@@ -52,9 +66,10 @@ pub const OPTIONS: &[Opt] = &[
     opt("JupyterHub", "db_url", Kind::Text, "\"sqlite:///jupyterhub.sqlite\"", "The SQLite database: sqlite:///RELATIVE, sqlite:////ABSOLUTE, or a file name.").flag("db", "URL"),
     opt("JupyterHub", "pid_file", Kind::Path, "\"\"", "File for the process id; removed at the end.").flag("pid-file", "FILE"),
     // Who and what.
-    opt("JupyterHub", "authenticator_class", Kind::Choice(&["pam", "default", "jupyterhub.auth.PAMAuthenticator", "dummy", "jupyterhub.auth.DummyAuthenticator", "jupyterhub.dummy"]), "\"pam\"", "pam: accounts of this machine, checked by hubd-helper. dummy: any name, for trials only."),
+    opt("JupyterHub", "authenticator_class", Kind::Choice(AUTHENTICATORS), "\"pam\"", "pam: accounts of this machine, checked by hubd-helper. dummy and shared-password: any name, for trials only. null: nobody logs in, only API tokens work."),
     opt("JupyterHub", "spawner_class", Kind::Choice(&["local", "default", "localprocess", "jupyterhub.spawner.LocalProcessSpawner", "simple", "jupyterhub.spawner.SimpleLocalProcessSpawner"]), "\"local\"", "local: a server runs as its user. simple: all run as the helper's own user, for trials only."),
     opt("JupyterHub", "helper_socket", Kind::Path, "\"/run/hubd/helper.sock\"", "The socket of hubd-helper; its sessions directory lies beside it."),
+    opt("JupyterHub", "control_socket", Kind::Path, "\"hubd.sock\"", "Where hubd status and its like ask the daemon; for root and the daemon's user."),
     opt("JupyterHub", "admin_access", Kind::Bool, "false", "Let admins into everybody's server. Deprecated in JupyterHub."),
     opt("JupyterHub", "allow_named_servers", Kind::Bool, "false", "Let people have more than one server."),
     opt("JupyterHub", "named_server_limit_per_user", Kind::Integer(0, 10_000), "0", "How many named servers each person may have; 0 is no limit."),
@@ -77,11 +92,14 @@ pub const OPTIONS: &[Opt] = &[
     opt("JupyterHub", "logo_file", Kind::Path, "\"\"", "An image file that is shown instead of the built-in logo."),
     opt("JupyterHub", "announcements_file", Kind::Path, "\"announcements.json\"", "File of what everybody is told on every page: a JSON list of objects with text, and perhaps level (info, warning, danger) and until (seconds since 1970). Admins write it on the admin page or by the API; it may be edited too."),
     // Logging.
-    opt("JupyterHub", "log_level", LEVELS, "\"INFO\"", "How much is logged.").flag("log-level", "LEVEL"),
+    opt("JupyterHub", "log_level", LEVELS, "\"INFO\"", "How much is logged.").flag("log-level", "LEVEL").live(),
     opt("JupyterHub", "log_to", Kind::Choice(&["auto", "stderr", "json", "journal", "syslog"]), "\"auto\"", "Where to: auto is the journal under systemd, syslog without a standard error, else standard error. json is JSON lines on standard error."),
+    opt("JupyterHub", "log_levels", Kind::TextTable, "{}", "Other levels for parts: { proxy = \"DEBUG\", store = \"WARN\" }. Parts are proxy, hub, store, hubd, and requests, the line that each request leaves.").live(),
+    opt("JupyterHub", "log_file", Kind::Path, "\"\"", "File for log lines, beside the other destination; made with mode 0640, reopened on SIGHUP. Empty is none.").flag("log-file", "FILE"),
     // Others who add routes.
     opt("ConfigurableHTTPProxy", "auth_token", Kind::Secret, "\"\"", "The token of the REST API for routes, /api/routes on the inner port. Empty: CONFIGPROXY_AUTH_TOKEN, or one made at the start, which nobody knows."),
     // What browsers may do.
+    opt("Proxy", "extra_routes", Kind::TextTable, "{}", "More routes: { \"/dashboard/\" = \"http://127.0.0.1:9000\" }. Requests are cleaned as those for a notebook server: no cookie of the hub reaches the target."),
     opt("Proxy", "http2", Kind::Bool, "true", "Offer HTTP/2 to browsers; only over TLS."),
     opt("Proxy", "http2_streams", Kind::Integer(1, 10_000), "100", "Requests in progress on one HTTP/2 connection."),
     opt("Proxy", "max_connections", Kind::Integer(0, COUNT_MAX), "0", "Connections of browsers in all; more are refused with 503. 0 is half of the descriptors that the process may have."),
@@ -94,12 +112,23 @@ pub const OPTIONS: &[Opt] = &[
     opt("Proxy", "connect_timeout", Kind::Seconds(1, DAY_SECONDS), "5", "Seconds for a user server to take a connection; then 504."),
     opt("Proxy", "answer_timeout", Kind::Seconds(0, DAY_SECONDS), "600", "Seconds for a user server to begin its answer, once it has the request; then 504. 0 is no limit."),
     // Who may log in.
-    opt("Authenticator", "admin_users", Kind::Set, "[]", "Admins of the hub."),
-    opt("Authenticator", "allowed_users", Kind::Set, "[]", "Who may log in; empty is everybody with an account, unless allow_all is false."),
-    opt("Authenticator", "blocked_users", Kind::Set, "[]", "Who may not, whatever else is said."),
-    opt("Authenticator", "allow_all", Kind::Bool, "", "Everybody who can authenticate may log in. Default: true if allowed_users is empty."),
-    opt("Authenticator", "allow_existing_users", Kind::Bool, "", "Everybody in the database may log in. Default: true if allowed_users is not empty."),
+    opt("Authenticator", "admin_users", Kind::Set, "[]", "Admins of the hub; they are made at the start. The option only grants: who leaves the list stays an admin until it is taken away on the admin page.").live(),
+    opt("Authenticator", "allowed_users", Kind::Set, "[]", "Who may log in; they are in the database from the start. With PAM, everybody with an account may if no option says who.").live(),
+    opt("Authenticator", "blocked_users", Kind::Set, "[]", "Who may not, whatever else is said. Roles, groups and the admin flag are taken from them at the start.").live(),
+    opt("Authenticator", "allow_all", Kind::Bool, "", "Everybody who can authenticate may log in. Default: with PAM true if no other option says who may; with dummy true if allowed_users is empty; else false.").live(),
+    opt("Authenticator", "allow_existing_users", Kind::Bool, "", "Everybody in the database may log in. Default: true if allowed_users is not empty.").live(),
+    opt("Authenticator", "any_allow_config", Kind::Bool, "false", "Do not warn that nobody may log in."),
+    opt("Authenticator", "username_map", Kind::TextTable, "{}", "Other names for people, after lower-casing: { \"alice.smith\" = \"asmith\" }. The helper starts a server only for the account that logged in, so a mapped name needs a rule in helper.toml(5).").live(),
+    opt("Authenticator", "username_pattern", Kind::Text, "\"\"", "Regular expression that names have to match, from their start; nothing holds the end but $.").live(),
+    opt("Authenticator", "manage_groups", Kind::Bool, "false", "Every login sets the person's groups in the hub: with PAM to the groups of the account, with shared-password to those of the password.").live(),
+    opt("Authenticator", "delete_invalid_users", Kind::Bool, "false", "At the start, delete people from the database who have no account on this machine any more. Their homes are left alone."),
+    opt("LocalAuthenticator", "allowed_groups", Kind::Set, "[]", "Members of these groups of the machine may log in, beside allowed_users.").live(),
+    opt("PAMAuthenticator", "admin_groups", Kind::Set, "[]", "Members of these groups of the machine are admins. When it is set, everybody else but admin_users stops being one at the next login.").live(),
+    // Authenticators for trials.
     opt("DummyAuthenticator", "password", Kind::Secret, "\"\"", "The password for everybody; empty accepts any."),
+    opt("SharedPasswordAuthenticator", "user_password", Kind::Secret, "\"\"", "The password of everybody who is not in admin_users, 8 characters at least; whoever knows it can be any of them."),
+    opt("SharedPasswordAuthenticator", "admin_password", Kind::Secret, "\"\"", "The password of everybody in admin_users, 32 characters at least and another one than user_password. No other password lets them in."),
+    opt("SharedPasswordAuthenticator", "password_groups", Kind::Table, "{}", "More passwords, and the groups of the hub that people are put into who use them: { \"PASSWORD\" = [\"group\"] }. Needs manage_groups."),
     // How servers start.
     opt("Spawner", "profile", Kind::Text, "\"default\"", "The [profile.NAME] of helper.toml(5) that names the program to run."),
     opt("Spawner", "socket", Kind::Choice(&["unix", "tcp"]), "\"unix\"", "What user servers listen on: a Unix socket, or a port of 127.0.0.1."),

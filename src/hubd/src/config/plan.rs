@@ -12,7 +12,7 @@ use super::Values;
 use super::address::{self, BindUrl};
 use super::problem::{Origin, Problem};
 use super::proxy;
-use crate::logging::Destination;
+use crate::logging::{Destination, Levels, Part};
 use crate::run::Environment;
 use crate::secrets::{CookieSecret, ProxyToken};
 
@@ -54,6 +54,10 @@ pub struct Plan {
     pub proxy_token: ProxyToken,
     /// File for the process id.
     pub pid_file: Option<PathBuf>,
+    /// Where operators ask the daemon.
+    pub control_socket: PathBuf,
+    /// More routes: prefix and URL.
+    pub extra_routes: Vec<(String, String)>,
     /// The helper's socket.
     pub helper_socket: PathBuf,
     /// Whether all servers are stopped at the end.
@@ -61,7 +65,9 @@ pub struct Plan {
     /// Whether all servers run as the helper's own user.
     pub simple_spawner: bool,
     /// How much is logged.
-    pub log_level: LevelFilter,
+    pub log_levels: Levels,
+    /// A file for log lines.
+    pub log_file: Option<PathBuf>,
     /// Where to.
     pub log_to: Destination,
     /// What the hub has to know; its cookie secret is still empty.
@@ -88,10 +94,17 @@ pub fn plan(values: &mut Values, environment: &Environment, problems: &mut Vec<P
         cookie_secret: cookie_secret(values, environment.cookie_secret.clone(), problems),
         proxy_token: proxy_token(values, environment),
         pid_file: Some(values.text(HUB, "pid_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
+        control_socket: values.text(HUB, "control_socket").into(),
+        extra_routes: values
+            .table(&["Proxy"], "extra_routes")
+            .into_iter()
+            .filter_map(|(prefix, url)| Some((prefix, url.as_str()?.to_owned())))
+            .collect(),
         helper_socket: values.text(HUB, "helper_socket").into(),
         cleanup_servers: values.yes(HUB, "cleanup_servers"),
         simple_spawner,
-        log_level: log_level(&values.text(HUB, "log_level")),
+        log_levels: log_levels(values, problems),
+        log_file: Some(values.text(HUB, "log_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
         log_to: Destination::named(&values.text(HUB, "log_to")),
         settings: super::hub::settings(values, &public, &inner, problems),
     }
@@ -226,6 +239,23 @@ fn proxy_token(values: &Values, environment: &Environment) -> ProxyToken {
 /// The text of a configured secret, empty if there is none.
 fn exposed(secret: Option<hubd_proto::Secret>) -> Zeroizing<String> {
     Zeroizing::new(secret.map(|secret| secret.expose().to_owned()).unwrap_or_default())
+}
+
+fn log_levels(values: &Values, problems: &mut Vec<Problem>) -> Levels {
+    let mut parts = Vec::new();
+    for (part, level) in values.table(HUB, "log_levels") {
+        let level = level.as_str().unwrap_or_default().to_ascii_uppercase();
+        let known = ["DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL"].contains(&level.as_str());
+        match Part::named(&part).filter(|_| known) {
+            Some(part) => parts.push((part, log_level(&level))),
+            None => {
+                let text = format!("JupyterHub.log_levels: {part} = \"{level}\" is no part and its level");
+                let cure = "for instance { proxy = \"DEBUG\", requests = \"WARN\" }; see hubd.toml(5)";
+                problems.push(Problem::new(&values.origin(HUB, "log_levels"), text, cure));
+            }
+        }
+    }
+    Levels { all: log_level(&values.text(HUB, "log_level")), parts }
 }
 
 fn log_level(word: &str) -> LevelFilter {

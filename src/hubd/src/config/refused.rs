@@ -12,6 +12,18 @@ const PYTHON: &str = "it configures a Python library that hubd does not have: de
 /// Read by another program.
 const SERVERS: &str =
     "user servers read it, not the hub: write it into /etc/jupyter/jupyter_server_config.py";
+/// Encryption between the hub and servers.
+const INSIDE: &str = "hub and user servers are on one machine and check each other's uid, so nothing is encrypted \
+     between them: delete the line";
+/// Authenticators that know more than a name.
+const NO_REFRESH: &str = "PAM has nothing to refresh; hubd-helper asks PAM's account stack at every start of a server: \
+     delete the line";
+/// What only other authenticators manage.
+const NO_MANAGED: &str = "no authenticator of hubd manages it: delete the line";
+/// Second factors.
+const PAM_ASKS: &str = "PAM asks for second factors by itself, with questions of its own: delete the line";
+/// There is a form.
+const FORM: &str = "there is always a login form here: delete the line";
 /// The helper's.
 const ROOT: &str = "root decides: see helper.toml(5)";
 
@@ -24,39 +36,66 @@ const CLASSES: &[(&str, &str)] = &[
     ("IdleCuller", NOT_YET),
     ("JupyterHubHTTPClient", PYTHON),
     ("JupyterHubSingleUser", SERVERS),
-    ("NativeAuthenticator", NOT_YET),
+    (
+        "NativeAuthenticator",
+        "people log in with accounts of the machine; make those with useradd(8), or see shared-password: delete the line",
+    ),
     ("PeriodicMetricsCollector", NOT_YET),
     ("Service", NOT_YET),
-    ("SharedPasswordAuthenticator", NOT_YET),
-    ("SystemdSpawner", NOT_YET),
+    (
+        "SystemdSpawner",
+        "every server has a PAM session of its own already, and root decides about limits and paths: see helper.toml(5)",
+    ),
 ];
 
 /// Single options with a reason of their own: class, key, reason.
 #[rustfmt::skip]
 const OPTIONS: &[(&str, &str, &str)] = &[
-    ("Authenticator", "post_auth_hook", CALLABLE),
+    ("Authenticator", "auth_refresh_age", NO_REFRESH),
+    ("Authenticator", "auth_refresh_strict", NO_REFRESH),
+    ("Authenticator", "auto_login", FORM),
+    ("Authenticator", "auto_login_oauth2_authorize", FORM),
+    ("Authenticator", "manage_roles", NO_MANAGED),
+    ("Authenticator", "otp_prompt", PAM_ASKS),
+    ("Authenticator", "post_auth_hook", "it is a Python function, and hubd runs no Python: let pam_exec(8) or pam_access(8) in /etc/pam.d/hubd decide, or use allowed_groups"),
+    ("Authenticator", "refresh_pre_spawn", NO_REFRESH),
+    ("Authenticator", "refresh_pre_stop", NO_REFRESH),
+    ("Authenticator", "request_otp", PAM_ASKS),
+    ("Authenticator", "reset_managed_roles_on_startup", NO_MANAGED),
     ("Authenticator", "reconcile_auth_state_hook", CALLABLE),
     ("ConfigurableHTTPProxy", "api_url", "it is http://ADDRESS:PORT/api/routes of the inner port; set [JupyterHub] hub_ip and hub_port"),
     ("ConfigurableHTTPProxy", "check_running_interval", PROXY),
     ("ConfigurableHTTPProxy", "command", PROXY),
+    ("ConfigurableHTTPProxy", "command_umask", PROXY),
     ("ConfigurableHTTPProxy", "concurrency", PROXY),
     ("ConfigurableHTTPProxy", "debug", PROXY),
     ("ConfigurableHTTPProxy", "default_target", PROXY),
     ("ConfigurableHTTPProxy", "log_level", PROXY),
     ("ConfigurableHTTPProxy", "pid_file", PROXY),
-    ("ConfigurableHTTPProxy", "should_start", PROXY),
     ("JupyterHub", "answer_yes", "give it on the command line: hubd -y"),
     ("JupyterHub", "cleanup_proxy", PROXY),
     ("JupyterHub", "config_file", "give it on the command line: hubd -f FILE"),
     ("JupyterHub", "confirm_no_ssl", "it has had no effect since JupyterHub 0.7: delete the line"),
     ("JupyterHub", "db_kwargs", PYTHON),
+    ("JupyterHub", "data_files_path", "pages and styles are inside the program: delete the line"),
+    ("JupyterHub", "debug_db", "hubd logs no SQL statements: delete the line, or set log_level = \"DEBUG\""),
     ("JupyterHub", "debug_proxy", PROXY),
+    ("JupyterHub", "external_ssl_authorities", INSIDE),
     ("JupyterHub", "extra_handlers", PYTHON),
-    ("JupyterHub", "extra_log_file", "redirect standard error, or set log_to = \"syslog\""),
     ("JupyterHub", "extra_log_handlers", PYTHON),
     ("JupyterHub", "forwarded_host_header", "it has no effect in JupyterHub either: delete the line"),
+    ("JupyterHub", "generate_certs", INSIDE),
     ("JupyterHub", "generate_config", "give it on the command line: hubd --generate-config"),
     ("JupyterHub", "hub_connect_port", "write [JupyterHub] hub_connect_url = \"http://ADDRESS:PORT\""),
+    ("JupyterHub", "hub_routespec", "the hub and the proxy are one program, and the hub answers what no route takes: delete the line"),
+    ("JupyterHub", "init_spawners_timeout", "running servers are taken back before the port opens, which takes milliseconds: delete the line"),
+    ("JupyterHub", "internal_certs_location", INSIDE),
+    ("JupyterHub", "internal_ssl", INSIDE),
+    ("JupyterHub", "last_activity_interval", "hubd sees the traffic itself, and its routes are never out of step: delete the line"),
+    ("JupyterHub", "recreate_internal_certs", INSIDE),
+    ("JupyterHub", "reset_db", "stop hubd and delete the database file"),
+    ("JupyterHub", "show_config_json", "give it on the command line: hubd --show-config-json"),
+    ("JupyterHub", "trusted_alt_names", INSIDE),
     ("JupyterHub", "jinja_environment_options", PYTHON),
     ("JupyterHub", "log_datefmt", "log lines have JupyterHub's default format; log_to = \"json\" makes them JSON"),
     ("JupyterHub", "log_format", "log lines have JupyterHub's default format; log_to = \"json\" makes them JSON"),
@@ -65,7 +104,7 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("JupyterHub", "proxy_class", PROXY),
     ("JupyterHub", "proxy_cmd", PROXY),
     ("JupyterHub", "show_config", "give it on the command line: hubd --show-config"),
-    ("JupyterHub", "user_redirect_hook", CALLABLE),
+    ("JupyterHub", "user_redirect_hook", "it is a Python function, and hubd runs no Python: name a server with default_server_name"),
     ("LocalAuthenticator", "add_user_cmd", ROOT),
     ("LocalAuthenticator", "group_whitelist", "it has no effect in JupyterHub either: delete the line"),
     ("LocalProcessSpawner", "env_keep", "sessions get their environment from PAM and helper.toml(5); add variables with [Spawner] environment"),
@@ -74,13 +113,15 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("LocalProcessSpawner", "popen_kwargs", PYTHON),
     ("LocalProcessSpawner", "shell_cmd", "root decides: write a [profile.NAME] in helper.toml(5) and name it here with [Spawner] profile"),
     ("LocalProcessSpawner", "term_timeout", "root decides: set stop_seconds in helper.toml(5)"),
+    ("PAMAuthenticator", "pam_normalize_username", "a person always has the name that the account has after PAM's and NSS's word: delete the line"),
     ("PAMAuthenticator", "check_account", "hubd-helper always asks PAM's account stack: delete the line"),
     ("PAMAuthenticator", "encoding", "it is always UTF-8: delete the line"),
     ("PAMAuthenticator", "executor_threads", "each login has its own hubd-helper process: delete the line"),
     ("PAMAuthenticator", "open_sessions", "hubd-helper always opens and closes PAM sessions: delete the line"),
     ("PAMAuthenticator", "service", "root decides: set pam_service in helper.toml(5)"),
+    ("Proxy", "should_start", PROXY),
     ("SimpleLocalProcessSpawner", "home_dir_template", "set home_template in helper.toml(5) of the helper that runs without root"),
-    ("Spawner", "auth_state_hook", CALLABLE),
+    ("Spawner", "auth_state_hook", "it is a Python function, and hubd runs no Python: let PAM set variables, for instance with pam_env(8), and name them in helper.toml(5)"),
     ("Spawner", "cmd", "root decides: write a [profile.NAME] in helper.toml(5) and name it here with [Spawner] profile"),
     ("Spawner", "consecutive_failure_limit", "hubd does not end because servers fail: delete the line"),
     ("Spawner", "env_keep", "sessions get their environment from PAM and helper.toml(5); add variables with [Spawner] environment"),
@@ -88,47 +129,59 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("Spawner", "poll_interval", "hubd is told at once when a server ends: delete the line"),
     ("Spawner", "poll_jitter", "hubd is told at once when a server ends: delete the line"),
     ("Spawner", "port", "user servers listen on a Unix socket, or with [Spawner] socket = \"tcp\" on a free port of 127.0.0.1"),
-    ("Spawner", "post_stop_hook", CALLABLE),
-    ("Spawner", "pre_spawn_hook", CALLABLE),
-    ("Spawner", "progress_ready_hook", CALLABLE),
+    ("Spawner", "post_stop_hook", "it is a Python function, and hubd runs no Python: let pam_exec(8) in the session stack of /etc/pam.d/hubd run a program at close_session"),
+    ("Spawner", "pre_spawn_hook", "it is a Python function, and hubd runs no Python: let pam_exec(8) or pam_mkhomedir(8) in the session stack of /etc/pam.d/hubd do it, or a program of your own in [profile.NAME] of helper.toml(5)"),
+    ("Spawner", "progress_ready_hook", "it is a Python function, and hubd runs no Python: delete the line"),
+    ("Spawner", "ssl_alt_names", INSIDE),
+    ("Spawner", "ssl_alt_names_include_local", INSIDE),
 ];
 
 /// Options that later versions will have: class and keys.
 #[rustfmt::skip]
 const LATER: &[(&str, &[&str])] = &[
     ("JupyterHub", &[
-        "active_user_window", "activity_resolution",
-        "allow_existing_invalid_named_servers", "api_page_default_limit", "api_page_max_limit",
-        "api_tokens", "authenticate_prometheus", "cookie_host_prefix_enabled", "data_files_path", "debug_db",
-        "default_server_name", "external_ssl_authorities", "generate_certs",
-        "hub_routespec", "hub_socket_mode", "implicit_spawn_seconds", "init_spawners_timeout",
-        "internal_certs_location", "internal_ssl", "last_activity_interval", 
-        "oauth_require_pkce", "oauth_token_expires_in", "proxy_api_ip",
-        "proxy_api_port", "recreate_internal_certs", "reset_db",
-        "service_check_interval", "service_tokens", "services", "show_config_json",
-       
-        "trust_user_provided_tokens", "trusted_alt_names", "upgrade_db",
+        "active_user_window",
+        "activity_resolution",
+        "allow_existing_invalid_named_servers",
+        "api_page_default_limit",
+        "api_page_max_limit",
+        "api_tokens",
+        "authenticate_prometheus",
+        "cookie_host_prefix_enabled",
+        "default_server_name",
+        "hub_socket_mode",
+        "implicit_spawn_seconds",
+        "oauth_require_pkce",
+        "oauth_token_expires_in",
+        "proxy_api_ip",
+        "proxy_api_port",
+        "service_check_interval",
+        "service_tokens",
+        "services",
+        "trust_user_provided_tokens",
+        "upgrade_db",
         "use_legacy_stopped_server_status_code",
     ]),
     ("Authenticator", &[
-        "any_allow_config", "auth_refresh_age", "auth_refresh_strict", "auto_login",
-        "auto_login_oauth2_authorize", "delete_invalid_users", "enable_auth_state", "manage_groups",
-        "manage_roles", "otp_prompt", "refresh_pre_spawn", "refresh_pre_stop", "request_otp",
-        "reset_managed_roles_on_startup", "username_map", "username_pattern",
+        "enable_auth_state",
     ]),
     ("LocalAuthenticator", &[
-        "allowed_groups", "create_system_users", "uids",
-    ]),
-    ("PAMAuthenticator", &[
-        "admin_groups", "pam_normalize_username",
-    ]),
-    ("DummyAuthenticator", &[
-        "allow_all",
+        "create_system_users",
+        "uids",
     ]),
     ("Spawner", &[
-        "apply_user_options", "cpu_guarantee", "cpu_limit", "group_overrides", "hub_connect_url",
-        "mem_guarantee", "mem_limit", "oauth_client_allowed_scopes", "oauth_roles", "options_form",
-        "options_from_form", "server_token_scopes", "ssl_alt_names", "ssl_alt_names_include_local",
+        "apply_user_options",
+        "cpu_guarantee",
+        "cpu_limit",
+        "group_overrides",
+        "hub_connect_url",
+        "mem_guarantee",
+        "mem_limit",
+        "oauth_client_allowed_scopes",
+        "oauth_roles",
+        "options_form",
+        "options_from_form",
+        "server_token_scopes",
     ]),
 ];
 
@@ -138,6 +191,17 @@ pub fn reason(class: &str, key: &str) -> Option<&'static str> {
     let later = || LATER.iter().any(|(c, keys)| *c == class && keys.contains(&key)).then_some(NOT_YET);
     let whole = || CLASSES.iter().find(|(c, _)| *c == class).map(|(_, why)| *why);
     single.or_else(later).or_else(whole).or_else(|| reason(super::names::parent(class)?, key))
+}
+
+/// What kind of refusal a reason is, for the list of all options.
+#[cfg(test)]
+pub fn category(reason: &str) -> &'static str {
+    match reason {
+        NOT_YET => "not there yet",
+        _ if reason.contains("Python function") => "refused",
+        _ if reason.contains("delete the line") => "does not apply",
+        _ => "elsewhere",
+    }
 }
 
 /// Whether JupyterHub has such a class.

@@ -208,6 +208,22 @@ impl Value {
         }
     }
 
+    /// The value as JSON; nothing for a secret.
+    pub fn json(&self) -> Option<serde_json::Value> {
+        Some(match self {
+            Self::Text(text) => text.as_str().into(),
+            Self::Bool(yes) => (*yes).into(),
+            Self::Integer(number) => (*number).into(),
+            Self::Number(number) => (*number).into(),
+            Self::List(items) => items.as_slice().into(),
+            Self::Table(table) => table.clone().into_iter().collect(),
+            Self::Tables(tables) => {
+                tables.iter().map(|table| table.clone().into_iter().collect::<serde_json::Value>()).collect()
+            }
+            Self::Secret(_) => return None,
+        })
+    }
+
     /// Adds what a repeated command line option says: lists and tables grow, others are replaced.
     pub fn extend(&mut self, more: Value) {
         match (self, more) {
