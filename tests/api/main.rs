@@ -1,6 +1,7 @@
 //! The hub's API, cookies and OAuth over HTTP: helper and daemon are run by one ordinary user, as in a trial.
 #![expect(clippy::panic, reason = "a test's helpers may fail the test")]
 
+mod database;
 mod routes;
 mod trial;
 

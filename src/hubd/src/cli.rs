@@ -100,6 +100,20 @@ pub enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Bring the database of an older JupyterHub, 3.0 or newer, to today's schema, after a copy beside it
+    UpgradeDb {
+        /// Only list what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Copy the database, also while hubd runs
+    Backup {
+        /// The copy, mode 0600
+        file: PathBuf,
+        /// Replace the file if it exists
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 impl CommandLine {

@@ -1,15 +1,16 @@
 //! What `hubd COMMAND` does instead of running the daemon.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use hubd_store::Existing;
 use serde_json::Value;
 
 use crate::cli::{Command, CommandLine};
 use crate::config::plan::Plan;
 use crate::run::{self, Environment};
-use crate::{config, control};
+use crate::{config, control, database_commands};
 
 /// Does it.
 pub fn act(command: &Command, command_line: &CommandLine, environment: &Environment) -> anyhow::Result<()> {
@@ -24,12 +25,27 @@ pub fn act(command: &Command, command_line: &CommandLine, environment: &Environm
             })
         }
         Command::Reload { json } => asked(command_line, environment, "reload", *json, reload),
+        Command::UpgradeDb { dry_run: true } => {
+            database_commands::list(&database(command_line, environment)?)
+        }
+        Command::UpgradeDb { dry_run: false } => {
+            database_commands::upgrade(&database(command_line, environment)?)
+        }
+        Command::Backup { file, force } => {
+            let existing = if *force { Existing::Replace } else { Existing::Keep };
+            database_commands::backup(&database(command_line, environment)?, file, existing)
+        }
         Command::Completions { shell } => {
             let mut command = crate::cli::with_all_options();
             clap_complete::generate(*shell, &mut command, "hubd", &mut std::io::stdout());
             Ok(())
         }
     }
+}
+
+/// The database that the configuration names.
+fn database(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<PathBuf> {
+    Ok(configured(command_line, environment)?.1.database)
 }
 
 /// `hubd check`: reads everything, opens nothing.

@@ -9,6 +9,7 @@ mod cli;
 mod commands;
 mod config;
 mod control;
+mod database_commands;
 mod listen;
 mod logging;
 mod machine;

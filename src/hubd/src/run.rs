@@ -29,7 +29,7 @@ use crate::control::{Control, ControlSocket};
 use crate::machine::{SystemAccounts, SystemClock, SystemRandom};
 use crate::reload::Reloader;
 use crate::sockets::Sockets;
-use crate::{certificate, config, listen, logging, privileges, service_manager};
+use crate::{certificate, config, database_commands, listen, logging, privileges, service_manager};
 
 /// How long requests in progress may take after the signal to end. WebSockets always use all of it.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -131,6 +131,9 @@ async fn serve(plan: Plan, loaded: Loaded, mut sockets: Sockets, began: Instant)
     sockets.close_unused();
     let tls = tls(&plan)?;
     let proxy_token = plan.proxy_token.load()?;
+    if plan.upgrade_database {
+        database_commands::upgrade_for_start(&plan.database)?;
+    }
     let hub = hub(plan.settings, &plan.cookie_secret, &plan.database, plan.helper_socket)?;
     let _pid_file = plan.pid_file.map(PidFile::write).transpose()?;
     let running = hub.adopt().await;

@@ -2,13 +2,15 @@
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+use crate::backup::backup_beside;
 use crate::{StoreError, schema};
 
 /// Reading connections kept open: more threads than this read at once only on larger machines, and each
@@ -17,7 +19,7 @@ const READERS_KEPT_MAX: usize = 4;
 
 /// The longest wait for another program that holds the database, for instance `sqlite3` in a shell: shorter
 /// than any client's time-out, longer than a manual query takes.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Prepared statements kept per connection: the crate has about a hundred.
 const STATEMENTS_CACHED_MAX: usize = 128;
@@ -132,9 +134,22 @@ fn reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// The first time that hubd opens a database of JupyterHub's, it is copied beside itself as it was. Later the journal
+/// mode, which stays in the file, says that hubd has had it.
+fn keep_original(writer: &Connection, path: &Path) -> Result<(), StoreError> {
+    let mode: String = writer.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    if mode == "wal" || schema::revision(writer, path)?.is_none() {
+        return Ok(());
+    }
+    let copy = backup_beside(path, SystemTime::now(), &mut |_| ControlFlow::Continue(()))?;
+    tracing::info!("Backing up {} => {}", path.display(), copy.display());
+    Ok(())
+}
+
 fn prepare_writer(writer: &mut Connection, path: &Path) -> Result<(), StoreError> {
     // The journal mode is written into the file, so it comes after the look at whose file it is.
     schema::check(writer, path)?;
+    keep_original(writer, path)?;
     writer.pragma_update(None, "journal_mode", "WAL")?;
     writer.pragma_update(None, "synchronous", "FULL")?;
     writer.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;

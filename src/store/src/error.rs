@@ -34,8 +34,8 @@ pub enum StoreError {
     },
     /// The schema is one of an older JupyterHub.
     #[error(
-        "the database {path} has schema {found} of an older JupyterHub: back it up, then bring it to {known} with \
-         `jupyterhub upgrade-db` of JupyterHub 6.1"
+        "the database {path} has schema {found} of an older JupyterHub: stop everything that uses it, then bring it to \
+         {known} with `hubd upgrade-db`, which makes a copy first"
     )]
     OlderSchema {
         /// The file.
@@ -45,6 +45,26 @@ pub enum StoreError {
         /// Ours.
         known: &'static str,
     },
+    /// The schema is older than what can be upgraded.
+    #[error(
+        "the database {path} has schema {found} of a JupyterHub before 3.0, which hubd cannot upgrade: bring it to \
+         {known} with `jupyterhub upgrade-db` of JupyterHub 6.1 (pip install jupyterhub==6.1.1 in an environment of \
+         its own), then come back"
+    )]
+    TooOldSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its `alembic_version`.
+        found: String,
+        /// Ours.
+        known: &'static str,
+    },
+    /// A copy must not replace what is there.
+    #[error("{0} exists already")]
+    Exists(PathBuf),
+    /// Somebody ended it.
+    #[error("interrupted; nothing is left of {0}")]
+    Interrupted(PathBuf),
     /// An SQLite file of some other program.
     #[error(
         "the database {0} has tables but no schema version: it is not a JupyterHub database, or one older than 0.8; \

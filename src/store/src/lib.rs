@@ -9,6 +9,7 @@ mod error;
 mod schema;
 
 mod activity;
+mod backup;
 mod groups;
 mod life;
 mod load_roles;
@@ -20,11 +21,13 @@ mod shares;
 mod spawners;
 mod startup;
 mod tokens;
+mod upgrade;
 mod users;
 
 mod encoding;
 mod hash;
 
+pub use backup::{CopyProgress, Existing, backup, backup_beside};
 pub use database::Store;
 pub use encoding::{JsonError, from_json, to_json};
 pub use error::StoreError;
@@ -43,4 +46,5 @@ pub use shares::{Share, ShareOf, ShareWith};
 pub use spawners::Spawner;
 pub use startup::ConfiguredUsers;
 pub use tokens::{ApiToken, NewToken, TokenOwner};
+pub use upgrade::{OLDEST_UPGRADED, Progress, STEPS, Schema, Step, inspect, upgrade};
 pub use users::{NewUser, Page, User, UserFilter, UserOrder, UserState, UserSubset};

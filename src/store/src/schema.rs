@@ -12,7 +12,7 @@ use crate::roles::DEFAULT_ROLES;
 pub const SCHEMA_REVISION: &str = "f460b0348206";
 
 /// Tables and indexes.
-const SCHEMA: &str = include_str!("schema.sql");
+pub(crate) const SCHEMA: &str = include_str!("schema.sql");
 
 /// Revisions of earlier JupyterHubs, oldest first; any other one is newer.
 const OLDER_REVISIONS: [&str; 18] = [
@@ -84,19 +84,14 @@ fn make_default_roles(connection: &Connection) -> Result<(), StoreError> {
 }
 
 /// The stamp of an existing database; `None` when the file has no tables yet.
-fn revision(connection: &Connection, path: &Path) -> Result<Option<String>, StoreError> {
+pub(crate) fn revision(connection: &Connection, path: &Path) -> Result<Option<String>, StoreError> {
     let tables: i64 =
         connection
             .query_row("SELECT count(*) FROM sqlite_master WHERE type = 'table'", [], |row| row.get(0))?;
     if tables == 0 {
         return Ok(None);
     }
-    let stamped: i64 = connection.query_row(
-        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'",
-        [],
-        |row| row.get(0),
-    )?;
-    if stamped == 0 {
+    if !has_table(connection, "alembic_version")? {
         return Err(StoreError::ForeignTables(path.to_path_buf()));
     }
     let found: Option<String> =
@@ -104,7 +99,13 @@ fn revision(connection: &Connection, path: &Path) -> Result<Option<String>, Stor
     found.map(Some).ok_or_else(|| StoreError::ForeignTables(path.to_path_buf()))
 }
 
-fn check_revision(found: String, path: &Path) -> Result<(), StoreError> {
+/// Whether there is such a table.
+pub(crate) fn has_table(connection: &Connection, name: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1)";
+    Ok(connection.query_row(sql, [name], |row| row.get(0))?)
+}
+
+pub(crate) fn check_revision(found: String, path: &Path) -> Result<(), StoreError> {
     let path = path.to_path_buf();
     if found == SCHEMA_REVISION {
         Ok(())

@@ -64,6 +64,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("JupyterHub", "cookie_max_age_days", Kind::Number(0.0), "14", "How long a login holds, in days."),
     // Data.
     opt("JupyterHub", "db_url", Kind::Text, "\"sqlite:///jupyterhub.sqlite\"", "The SQLite database: sqlite:///RELATIVE, sqlite:////ABSOLUTE, or a file name.").flag("db", "URL"),
+    opt("JupyterHub", "upgrade_db", Kind::Bool, "false", "Bring the database of an older JupyterHub to today's schema at the start, after a copy beside it, as hubd upgrade-db does.").flag("upgrade-db", ""),
     opt("JupyterHub", "pid_file", Kind::Path, "\"\"", "File for the process id; removed at the end.").flag("pid-file", "FILE"),
     // Who and what.
     opt("JupyterHub", "authenticator_class", Kind::Choice(AUTHENTICATORS), "\"pam\"", "pam: accounts of this machine, checked by hubd-helper. dummy and shared-password: any name, for trials only. null: nobody logs in, only API tokens work."),

@@ -48,6 +48,8 @@ pub struct Plan {
     pub redirect: Option<(Vec<SocketAddr>, u16)>,
     /// The database file.
     pub database: PathBuf,
+    /// Whether a database of an older JupyterHub is upgraded.
+    pub upgrade_database: bool,
     /// Where the cookie secret is.
     pub cookie_secret: CookieSecret,
     /// The token of the REST API for routes.
@@ -91,6 +93,7 @@ pub fn plan(values: &mut Values, environment: &Environment, problems: &mut Vec<P
         redirect: redirect(values, &public, &tls, problems),
         tls,
         database: database(values, problems),
+        upgrade_database: values.yes(HUB, "upgrade_db"),
         cookie_secret: cookie_secret(values, environment.cookie_secret.clone(), problems),
         proxy_token: proxy_token(values, environment),
         pid_file: Some(values.text(HUB, "pid_file")).filter(|path| !path.is_empty()).map(PathBuf::from),

@@ -159,7 +159,6 @@ const LATER: &[(&str, &[&str])] = &[
         "service_tokens",
         "services",
         "trust_user_provided_tokens",
-        "upgrade_db",
         "use_legacy_stopped_server_status_code",
     ]),
     ("Authenticator", &[
