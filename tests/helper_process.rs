@@ -57,6 +57,7 @@ pub struct HelperProcess {
     /// `run`, `state`, `bin`, `helper.toml`, `audit` are in here.
     pub dir: tempfile::TempDir,
     process: Child,
+    accounts: Option<Child>,
     service: PathBuf,
 }
 
@@ -71,8 +72,9 @@ impl HelperProcess {
         let name = dir.path().file_name().context("a name")?.to_string_lossy().to_lowercase();
         let service = Path::new("/etc/pam.d").join(&name);
         fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/pam.d/hubd"), &service)?;
-        let mut text =
-            format!("pam_service = \"{name}\"\nstate_dir = \"{{dir}}/state\"\nlog_dir = \"{{dir}}/log\"\n");
+        let mut text = format!(
+            "pam_service = \"{name}\"\nstate_dir = \"{{dir}}/state\"\nlog_dir = \"{{dir}}/log\"\naccounts_dir = \"{{dir}}/accounts\"\n"
+        );
         for (key, value) in [("daemon_user", "\"root\""), ("refusal_seconds", "1")] {
             if !policy.contains(key) {
                 text.push_str(&format!("{key} = {value}\n"));
@@ -82,7 +84,7 @@ impl HelperProcess {
         let text = text.replace("{dir}", &dir.path().to_string_lossy());
         fs::write(dir.path().join("helper.toml"), text)?;
         let process = Self::listen(dir.path())?;
-        let helper = Self { dir, process, service };
+        let helper = Self { dir, process, accounts: None, service };
         wait_for("the helper's socket", || helper.socket().exists())?;
         Ok(helper)
     }
@@ -92,6 +94,20 @@ impl HelperProcess {
         let mut command = Command::new(program()?);
         command.arg("--listen").arg(dir.join("run/helper.sock")).arg("--policy").arg(dir.join("helper.toml"));
         Ok(command.stdin(Stdio::null()).stderr(audit).spawn()?)
+    }
+
+    /// Starts the second listener, which makes accounts, and connects to it.
+    pub fn accounts(&mut self) -> Result<Connection> {
+        let socket = self.dir.path().join("run/accounts.sock");
+        if self.accounts.is_none() {
+            let mut command = Command::new(program()?);
+            let audit = fs::File::options().append(true).create(true).open(self.dir.path().join("audit"))?;
+            command.args(["accounts", "--listen"]).arg(&socket);
+            command.arg("--policy").arg(self.dir.path().join("helper.toml"));
+            self.accounts = Some(command.stdin(Stdio::null()).stderr(audit).spawn()?);
+            wait_for("the accounts' socket", || UnixStream::connect(&socket).is_ok())?;
+        }
+        Connection::open(&socket)
     }
 
     /// A script in root's own directory, as a profile's program.
@@ -162,6 +178,10 @@ impl Drop for HelperProcess {
             }
         }
         let _ = self.stop_listening();
+        if let Some(mut accounts) = self.accounts.take() {
+            let _ = accounts.kill();
+            let _ = accounts.wait();
+        }
         let _ = fs::remove_file(&self.service);
     }
 }

@@ -1,6 +1,7 @@
 //! The root helper over its socket, with real PAM accounts: everything that a stolen daemon could ask.
 #![allow(clippy::expect_used)]
 
+mod accounts;
 mod logins;
 mod permission;
 mod protocol;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use hubd_proto::Request;
 use hubd_proto::message::{Account as AccountReply, CheckAccount, RefusalCode, Reply, Revocation, Revoke};
 
+use crate::account::Account;
+use crate::accounts;
 use crate::audit::Record;
 use crate::channel::{Channel, ChannelError};
 use crate::login;
@@ -24,6 +26,8 @@ const FIRST_REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 pub enum State {
     /// Just connected.
     Idle,
+    /// Just connected to the socket for making accounts.
+    Accounts,
     /// A PAM module has asked something.
     Conversing,
     /// Somebody has logged in; the PAM handle is held.
@@ -37,11 +41,14 @@ pub enum State {
 /// # Errors
 /// A violation, which ends the process.
 pub fn check(state: State, request: &Request) -> Result<(), ChannelError> {
-    use Request::{Answer, Authenticate, CheckAccount, Log, Revoke, Start, StartService, Status, Stop};
+    use Request::{
+        Answer, Authenticate, CheckAccount, CreateAccount, Log, Revoke, Start, StartService, Status, Stop,
+    };
     let legal = match state {
         State::Idle => {
             matches!(request, Authenticate(_) | CheckAccount(_) | Revoke(_) | Start(_) | StartService(_))
         }
+        State::Accounts => matches!(request, CreateAccount(_)),
         State::Conversing => matches!(request, Answer(_)),
         State::Authenticated => matches!(request, Start(_)),
         State::Running => matches!(request, Status | Stop | Log),
@@ -50,8 +57,8 @@ pub fn check(state: State, request: &Request) -> Result<(), ChannelError> {
 }
 
 /// Serves one connection to its end. For a started server that is the server's end.
-pub fn serve(setup: &Setup, mut channel: Channel) {
-    match until_start(setup, &mut channel) {
+pub fn serve(setup: &Setup, mut channel: Channel, state: State) {
+    match until_start(setup, &mut channel, state) {
         Ok(Some(asked)) => session::run(setup, channel, asked),
         Err(ChannelError::Violation(what)) => {
             Record { request: "protocol", verdict: "violation", reason: &what, ..Record::default() }.write();
@@ -63,8 +70,8 @@ pub fn serve(setup: &Setup, mut channel: Channel) {
 }
 
 /// Everything before a server, to the request for one.
-fn until_start(setup: &Setup, channel: &mut Channel) -> Result<Option<Asked>, ChannelError> {
-    let answer = match channel.receive(State::Idle, FIRST_REQUEST_TIME_MAX)? {
+fn until_start(setup: &Setup, channel: &mut Channel, state: State) -> Result<Option<Asked>, ChannelError> {
+    let answer = match channel.receive(state, FIRST_REQUEST_TIME_MAX)? {
         Request::Start(start) => return Ok(Some(Asked::Server(start, None))),
         Request::StartService(start) => return Ok(Some(Asked::Service(start))),
         Request::Authenticate(request) => match login::run(setup, channel, &request)? {
@@ -84,6 +91,10 @@ fn until_start(setup: &Setup, channel: &mut Channel) -> Result<Option<Asked>, Ch
         }
         Request::Revoke(request) => {
             answer("revoke", request.user.as_str(), revoke(setup, &request).map(|()| Reply::Done))
+        }
+        Request::CreateAccount(request) => {
+            let made = accounts::create(setup, &request.user).map(|account| told(account, None));
+            answer("create_account", request.user.as_str(), made.map(Reply::Account))
         }
         _ => return Err(ChannelError::Closed),
     };
@@ -117,7 +128,11 @@ fn check_account(setup: &Setup, check: &CheckAccount) -> Result<AccountReply, Re
             account
         }
     };
-    Ok(AccountReply { user: account.name, uid: account.uid.as_raw(), ticket_expires_at })
+    Ok(told(account, ticket_expires_at))
+}
+
+fn told(account: Account, ticket_expires_at: Option<u64>) -> AccountReply {
+    AccountReply { user: account.name, uid: account.uid.as_raw(), ticket_expires_at }
 }
 
 fn revoke(setup: &Setup, request: &Revoke) -> Result<(), Refusal> {

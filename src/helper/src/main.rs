@@ -4,6 +4,7 @@
 //! One thread, one connection, one process. Read `dispatch.rs` next.
 
 mod account;
+mod accounts;
 mod audit;
 mod become_user;
 mod channel;
@@ -36,6 +37,7 @@ use nix::sys::signal::SigSet;
 
 use crate::audit::Record;
 use crate::channel::Channel;
+use crate::dispatch::State;
 use crate::policy::Policy;
 use crate::setup::Setup;
 
@@ -51,7 +53,7 @@ const SERVERS_PATH_BYTES_MAX: usize = 31;
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Arguments {
-    /// `check`, or `revoke` and a name; nothing to serve.
+    /// `accounts`, `check`, or a name and `revoke`; logins and starts are served without one.
     command: Vec<String>,
     policy: Option<PathBuf>,
     listen: Option<PathBuf>,
@@ -84,7 +86,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--listen" => arguments.listen = path(value()?)?,
             "--runtime-dir" => arguments.runtime = path(value()?)?,
             "revoke" => arguments.command = vec![value()?, word],
-            "check" | "--help" | "--version" => arguments.command = vec![word],
+            "accounts" | "check" | "--help" | "--version" => arguments.command = vec![word],
             _ => return Err(format!("unknown argument: {word}")),
         }
     }
@@ -114,7 +116,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     match (&arguments.listen, command) {
         (Some(path), _) => listen(&setup, path, arguments),
         (None, "revoke") => revoke(&setup, arguments.command.first().map_or("", String::as_str)),
-        _ => serve(&setup),
+        (None, "accounts") => serve(&setup, State::Accounts),
+        _ => serve(&setup, State::Idle),
     }
 }
 
@@ -133,7 +136,7 @@ fn listen(setup: &Setup, path: &Path, arguments: &Arguments) -> Result<(), Strin
     }
     let mut words = vec!["--runtime-dir".to_owned(), setup.runtime.display().to_string()];
     let policy = arguments.policy.iter().flat_map(|path| ["--policy".to_owned(), path.display().to_string()]);
-    words.extend(policy);
+    words.extend(policy.chain(arguments.command.iter().cloned()));
     listen::run(setup, path, &words).map_err(|error| format!("{}: {error}", path.display()))
 }
 
@@ -148,13 +151,13 @@ fn revoke(setup: &Setup, name: &str) -> Result<(), String> {
 }
 
 /// Serves the one connection on standard input.
-fn serve(setup: &Setup) -> Result<(), String> {
+fn serve(setup: &Setup, state: State) -> Result<(), String> {
     let serve = || -> std::io::Result<()> {
         let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
         // Otherwise the daemon would wait for a descriptor that nobody serves any more.
         nix::unistd::dup2_stdin(std::fs::File::open("/dev/null")?)?;
         if let Some(channel) = Channel::new(setup, stream)? {
-            dispatch::serve(setup, channel);
+            dispatch::serve(setup, channel, state);
         }
         Ok(())
     };

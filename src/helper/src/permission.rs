@@ -4,6 +4,7 @@ use hubd_proto::message::{RefusalCode, Start};
 use hubd_proto::{Secret, UserName};
 
 use crate::account::{Account, same_name};
+use crate::accounts;
 use crate::login::Login;
 use crate::pam::{Pam, Talk};
 use crate::policy::Service;
@@ -118,7 +119,7 @@ pub fn of_start(
 
 fn has_standing_grant(setup: &Setup, account: &Account) -> Result<bool, Refusal> {
     let standing = member_of(account, &setup.policy.standing_groups)?.is_some();
-    Ok(standing && powerful(setup, account)?.is_none())
+    Ok((standing || accounts::is_own(setup, account)) && powerful(setup, account)?.is_none())
 }
 
 /// The group that makes a fresh password necessary, if the account is in one.

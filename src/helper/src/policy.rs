@@ -50,6 +50,12 @@ pub struct Policy {
     pub fresh_password_groups: Vec<String> = words(FRESH_PASSWORD_GROUPS),
     pub standing_groups: Vec<String> = Vec::new(),
     pub pam_service: String = "hubd".into(),
+    pub create_system_users: bool = false,
+    pub account_shell: String = "/bin/bash".into(),
+    pub account_groups: Vec<String> = Vec::new(),
+    pub accounts_per_minute: u32 = 60,
+    pub accounts_max: u32 = 1000,
+    pub accounts_dir: PathBuf = "/var/lib/hubd-helper".into(),
     pub runtime_dir: PathBuf = "/run/hubd".into(),
     pub state_dir: PathBuf = "/run/hubd-helper".into(),
     pub log_dir: PathBuf = "/var/log/hubd".into(),
@@ -135,6 +141,8 @@ impl Policy {
             ("runtime_dir", relative(&self.runtime_dir)),
             ("state_dir", relative(&self.state_dir)),
             ("log_dir", relative(&self.log_dir)),
+            ("accounts_dir", relative(&self.accounts_dir)),
+            ("accounts_per_minute", outside(&self.accounts_per_minute)),
             ("ticket_days", outside(&self.ticket_days)),
             ("refusal_seconds", outside(&self.refusal_seconds)),
             ("starts_per_minute", outside(&self.starts_per_minute)),
@@ -153,8 +161,11 @@ impl Policy {
             return Err(format!("allow_environment: {name} changes how programs load or run"));
         }
         let barred = |group| self.fresh_password_groups.contains(group) || self.denied_groups.contains(group);
-        if let Some(group) = self.standing_groups.iter().find(|group| barred(group)) {
-            return Err(format!("standing_groups: {group} is also a group that needs a password"));
+        let groups = self.standing_groups.iter().chain(&self.account_groups);
+        if let Some(group) = groups.into_iter().find(|group| barred(group)) {
+            return Err(format!(
+                "standing_groups, account_groups: {group} is also a group that needs a password"
+            ));
         }
         for (name, profile) in &self.profile {
             ProfileName::new(&**name).map_err(|error| format!("profile.{name}: {error}"))?;
@@ -215,7 +226,7 @@ mod tests {
         let policy: Policy = toml::from_str(&shipped()).expect("the shipped file is TOML");
         assert_eq!(format!("{policy:?}"), format!("{:?}", Policy::default()));
         let keys: toml::Table = shipped().parse().expect("a table");
-        assert_eq!(keys.len(), 29, "a key is missing in the shipped file or new in the policy");
+        assert_eq!(keys.len(), 35, "a key is missing in the shipped file or new in the policy");
     }
 
     #[test]

@@ -119,6 +119,8 @@ pub struct AuthenticatorSettings {
     pub delete_invalid_users: bool,
     /// `Authenticator.manage_groups`: each login sets the person's groups in the hub, with PAM to those of the machine.
     pub manage_groups: bool,
+    /// `LocalAuthenticator.create_system_users`: people whom an admin adds get an account of the machine.
+    pub create_system_users: bool,
 }
 
 impl AuthenticatorSettings {
@@ -137,6 +139,7 @@ impl AuthenticatorSettings {
             username_pattern: None,
             delete_invalid_users: false,
             manage_groups: false,
+            create_system_users: false,
         }
     }
 

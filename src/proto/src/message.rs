@@ -10,6 +10,7 @@
 //! | | [`Start`] with a ticket or a standing grant, [`StartService`] | `running` |
 //! | `conversing`, after a [`Reply::Prompt`] | [`Answer`] | `conversing`, `authenticated` or the end |
 //! | `authenticated`, the PAM handle is kept for a while | [`Start`] without a ticket, for the same user | `running` |
+//! | `accounts`, just connected to the socket for it | [`CreateAccount`] | answered, then the connection ends |
 //! | `running`; also every connection to a session's control socket | `status`, `stop`, `log` | `running` |
 //!
 //! In state `running` the helper also sends one [`Reply::Exited`] unasked, when the server ends; then
@@ -49,6 +50,8 @@ pub enum Request {
     StartService(StartService),
     /// Make a ticket, or all of a user's tickets, worthless.
     Revoke(Revoke),
+    /// Make an account; only on the socket that is there for it.
+    CreateAccount(CreateAccount),
     /// Ask what this session is.
     Status,
     /// End this session's server: SIGTERM, then SIGKILL after the policy's time.
@@ -83,6 +86,14 @@ pub struct CheckAccount {
     pub user: UserName,
     /// If given, it must be one of this user's live tickets.
     pub ticket: Option<Secret>,
+}
+
+/// Make an account with the form that root's policy gives it. Only the name is asked for.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateAccount {
+    /// Its name, which nobody may have yet.
+    pub user: UserName,
 }
 
 /// Make tickets worthless. Knowing one ticket of the user is the permission.
@@ -173,7 +184,7 @@ pub enum Reply {
     Notice(Notice),
     /// The login succeeded. The connection keeps the PAM handle for the policy's time.
     Authenticated(Authenticated),
-    /// The account may use hubd.
+    /// The account may use hubd, or was made.
     Account(Account),
     /// The server's process runs its program; the connection is now a control connection.
     Started(SessionStatus),
@@ -313,6 +324,10 @@ pub enum RefusalCode {
     AccountBarred,
     /// No such account; only said for a start.
     AccountUnknown,
+    /// An account that should be made exists already, or has a name that the policy does not take.
+    AccountExists,
+    /// The account could not be made; the message has the words of useradd(8).
+    AccountNotMade,
     /// No ticket was given, and no standing grant covers the user.
     TicketMissing,
     /// The ticket is unknown, expired, revoked, or somebody else's.
@@ -355,6 +370,8 @@ impl RefusalCode {
             Self::AccountClosed => "account-closed",
             Self::AccountBarred => "account-barred",
             Self::AccountUnknown => "account-unknown",
+            Self::AccountExists => "account-exists",
+            Self::AccountNotMade => "account-not-made",
             Self::TicketMissing => "ticket-missing",
             Self::TicketInvalid => "ticket-invalid",
             Self::RateLimited => "rate-limited",

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 use hubd_proto::UserName;
+use hubd_proto::message::RefusalCode;
 use hubd_store::{NewUser, User, UserFilter, UserOrder, UserState, UserSubset};
 use serde_json::{Value, json};
 
@@ -15,6 +16,7 @@ use super::page::Paging;
 use crate::auth::Caller;
 use crate::auth::scopes::{Access, Target, filters};
 use crate::error::HttpError;
+use crate::helper::HelperError;
 use crate::servers::State;
 
 /// Most users made in one call: what fits into a body.
@@ -86,6 +88,9 @@ pub async fn create_many(ask: Ask, body: Body) -> Answer {
     };
     let admin = wants_admin(&data, caller)?;
     let names = normalised(names)?;
+    for name in &names {
+        need_account(&ask, name).await?;
+    }
     let new: Vec<NewUser> =
         names.into_iter().map(|name| NewUser { name, admin, cookie_id: ask.hub.new_token() }).collect();
     let created = ask.hub.store.create_users(&new, ask.hub.clock.now())?;
@@ -114,11 +119,34 @@ pub async fn create(ask: Ask, body: Body) -> Answer {
     if !is_valid(name) {
         return Err(HttpError::bad_request(format!("Failed to create user: {name}")).into());
     }
+    need_account(&ask, name).await?;
     let new = NewUser { name: name.to_owned(), admin, cookie_id: ask.hub.new_token() };
     let created = ask.hub.store.create_users(&[new], ask.hub.clock.now())?;
     match created.first() {
         Some(user) => created_answer(&ask, caller, user),
         None => Err(HttpError::new(StatusCode::CONFLICT, format!("User {name} already exists")).into()),
+    }
+}
+
+/// Makes the account of somebody who is added, where the configuration says so and there is none.
+async fn need_account(ask: &Ask, name: &str) -> Result<(), HttpError> {
+    if !ask.hub.access.load().create_system_users {
+        return Ok(());
+    }
+    let failed = |error: &dyn std::fmt::Display| {
+        tracing::error!("Failed to create user {name}: {error}");
+        HttpError::bad_request(format!("Failed to create user {name}: {error}"))
+    };
+    let user = UserName::new(name).map_err(|error| failed(&error))?;
+    match ask.hub.helper.check_account(&user, None).await {
+        Err(HelperError::Refused(refused)) if refused.code == RefusalCode::AccountUnknown => {
+            let made = ask.hub.helper.create_account(&user).await.map_err(|error| failed(&error))?;
+            tracing::info!("made the account {} with uid {}", made.user, made.uid);
+            Ok(())
+        }
+        // Barred ones exist; that they cannot log in is told to who tries.
+        Ok(_) | Err(HelperError::Refused(_)) => Ok(()),
+        Err(error) => Err(failed(&error)),
     }
 }
 

@@ -13,7 +13,7 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hubd_proto::message::{Account, CheckAccount, Revocation, Revoke};
+use hubd_proto::message::{Account, CheckAccount, CreateAccount, Revocation, Revoke};
 use hubd_proto::{Reply, Request, Secret, UserName};
 
 pub use error::HelperError;
@@ -21,6 +21,11 @@ pub(crate) use login::{Conversation, HeldLogin, Step};
 pub(crate) use session::{Control, Event, StartError};
 
 use connection::Connection;
+
+/// The socket for making accounts, beside the helper's own.
+const ACCOUNTS_SOCKET: &str = "accounts.sock";
+/// The longest wait for an account: useradd(8) waits for the lock of the account files, the rate for its turn.
+const ACCOUNT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Knows the helper's socket; opens one connection per task.
 #[derive(Debug, Clone)]
@@ -62,6 +67,19 @@ impl HelperClient {
         match self.ask(&Request::Revoke(request)).await? {
             Reply::Done => Ok(()),
             _ => Err(HelperError::Unexpected("revoke")),
+        }
+    }
+
+    /// Makes an account, over the socket that is there for it alone.
+    ///
+    /// # Errors
+    /// The helper cannot be reached, or refused; useradd's own words are in the message.
+    pub async fn create_account(&self, user: &UserName) -> Result<Account, HelperError> {
+        let socket = self.socket.with_file_name(ACCOUNTS_SOCKET);
+        let client = Self { socket, timeout: ACCOUNT_LIMIT };
+        match client.ask(&Request::CreateAccount(CreateAccount { user: user.clone() })).await? {
+            Reply::Account(account) => Ok(account),
+            _ => Err(HelperError::Unexpected("create_account")),
         }
     }
 

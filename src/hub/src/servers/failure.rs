@@ -64,6 +64,9 @@ fn refusal_row(code: RefusalCode) -> Row {
             "looking up your account",
             "There is no account of this name on this machine. Ask your administrator to create one.",
         ),
+        RefusalCode::AccountExists | RefusalCode::AccountNotMade => {
+            (400, "making your account", ASK_ADMINISTRATOR)
+        }
         RefusalCode::RateLimited => {
             (429, "waiting for a turn", "Too many starts at once. Try again in a moment.")
         }

@@ -53,6 +53,7 @@ pub fn authenticator(values: &Values, problems: &mut Vec<Problem>) -> Authentica
         username_pattern: username_pattern(values, classes, problems),
         delete_invalid_users: values.yes(classes, "delete_invalid_users"),
         manage_groups: values.yes(classes, "manage_groups"),
+        create_system_users: classes == PAM && values.yes(classes, "create_system_users"),
     }
 }
 

@@ -124,6 +124,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("Authenticator", "manage_groups", Kind::Bool, "false", "Every login sets the person's groups in the hub: with PAM to the groups of the account, with shared-password to those of the password.").live(),
     opt("Authenticator", "delete_invalid_users", Kind::Bool, "false", "At the start, delete people from the database who have no account on this machine any more. Their homes are left alone."),
     opt("LocalAuthenticator", "allowed_groups", Kind::Set, "[]", "Members of these groups of the machine may log in, beside allowed_users.").live(),
+    opt("LocalAuthenticator", "create_system_users", Kind::Bool, "false", "Make an account of this machine for somebody whom an admin adds. Root has to allow it too: create_system_users in helper.toml, and systemctl enable --now hubd-accounts.socket.").live(),
     opt("PAMAuthenticator", "admin_groups", Kind::Set, "[]", "Members of these groups of the machine are admins. When it is set, everybody else but admin_users stops being one at the next login.").live(),
     // Authenticators for trials.
     opt("DummyAuthenticator", "password", Kind::Secret, "\"\"", "The password for everybody; empty accepts any."),

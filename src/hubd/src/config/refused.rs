@@ -24,8 +24,6 @@ const NO_MANAGED: &str = "no authenticator of hubd manages it: delete the line";
 const PAM_ASKS: &str = "PAM asks for second factors by itself, with questions of its own: delete the line";
 /// There is a form.
 const FORM: &str = "there is always a login form here: delete the line";
-/// The helper's.
-const ROOT: &str = "root decides: see helper.toml(5)";
 
 /// Whole classes: name and reason.
 const CLASSES: &[(&str, &str)] = &[
@@ -105,7 +103,7 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("JupyterHub", "proxy_cmd", PROXY),
     ("JupyterHub", "show_config", "give it on the command line: hubd --show-config"),
     ("JupyterHub", "user_redirect_hook", "it is a Python function, and hubd runs no Python: name a server with default_server_name"),
-    ("LocalAuthenticator", "add_user_cmd", ROOT),
+    ("LocalAuthenticator", "add_user_cmd", "hubd-helper runs useradd(8) with root's arguments: set account_shell and account_groups in helper.toml(5)"),
     ("LocalAuthenticator", "group_whitelist", "it has no effect in JupyterHub either: delete the line"),
     ("LocalProcessSpawner", "env_keep", "sessions get their environment from PAM and helper.toml(5); add variables with [Spawner] environment"),
     ("LocalProcessSpawner", "interrupt_timeout", "root decides: set stop_seconds in helper.toml(5)"),
@@ -165,7 +163,6 @@ const LATER: &[(&str, &[&str])] = &[
         "enable_auth_state",
     ]),
     ("LocalAuthenticator", &[
-        "create_system_users",
         "uids",
     ]),
     ("Spawner", &[

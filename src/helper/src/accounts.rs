@@ -1,0 +1,81 @@
+//! Making accounts, where root allows it: useradd(8) with root's arguments and the daemon's name.
+//!
+//! An account is never changed or removed here. Which ones were made is kept in root's own directory: for
+//! those a start needs no login, because nobody else ever had them.
+
+use std::fs;
+use std::io;
+use std::process::{Command, Stdio};
+
+use hubd_proto::UserName;
+use hubd_proto::message::RefusalCode;
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::{Group, User};
+
+use crate::account::{Account, takes};
+use crate::limits::{Charge, Limits};
+use crate::permission;
+use crate::refusal::Refusal;
+use crate::setup::{Setup, open_directory, own_directory};
+
+const USERADD: &str = "/usr/sbin/useradd";
+/// How much of what useradd printed is passed on, in characters.
+const OUTPUT_CHARACTERS_MAX: usize = 500;
+
+/// Makes the account.
+///
+/// # Errors
+/// Switched off, the name is taken or not allowed, too many or too fast, or useradd's own words.
+pub fn create(setup: &Setup, name: &UserName) -> Result<Account, Refusal> {
+    let (policy, system) = (&setup.policy, |error: io::Error| Refusal::system("making an account", error));
+    if !policy.create_system_users || !setup.root {
+        let message = "Making accounts is off: root would have to set create_system_users in helper.toml.";
+        return Err(Refusal::new(RefusalCode::NotAvailable, message));
+    }
+    let limits = Limits::new(setup);
+    limits.take_or_wait(&[Charge::new("account", policy.accounts_per_minute)])?;
+    own_directory(&policy.accounts_dir, 0o700, None).map_err(system)?;
+    let lock = open_directory(&policy.accounts_dir).map_err(system)?;
+    let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| system(errno.into()))?;
+    let exists = |errno: nix::errno::Errno| system(errno.into());
+    let taken = User::from_name(name.as_str()).map_err(exists)?.is_some()
+        || Group::from_name(name.as_str()).map_err(exists)?.is_some();
+    if taken || !takes(policy, name.as_str()) {
+        let message = format!("{name} is an account or a group already, or not a name for one.");
+        return Err(Refusal::new(RefusalCode::AccountExists, message));
+    }
+    let made = fs::read_dir(&policy.accounts_dir).map_err(system)?.count();
+    if made >= policy.accounts_max as usize {
+        let message = format!("{made} accounts were made, as many as accounts_max in helper.toml allows.");
+        return Err(Refusal::new(RefusalCode::RateLimited, message));
+    }
+    useradd(setup, name)?;
+    let account = permission::find(setup, name)?;
+    fs::write(policy.accounts_dir.join(format!("u{}", account.uid)), account.name.as_str())
+        .map_err(system)?;
+    Ok(account)
+}
+
+/// Whether this very account was made here: a uid that somebody else has now does not count.
+pub fn is_own(setup: &Setup, account: &Account) -> bool {
+    let path = setup.policy.accounts_dir.join(format!("u{}", account.uid));
+    fs::read(path).is_ok_and(|name| name == account.name.as_str().as_bytes())
+}
+
+/// Runs useradd(8): no shell, no environment, a name that cannot be an option. The password is locked.
+fn useradd(setup: &Setup, name: &UserName) -> Result<(), Refusal> {
+    let failed = |said: &str| {
+        let said: String =
+            said.trim().chars().filter(|c| !c.is_control()).take(OUTPUT_CHARACTERS_MAX).collect();
+        Refusal::new(RefusalCode::AccountNotMade, format!("useradd {name}: {said}"))
+    };
+    let mut command = Command::new(USERADD);
+    command.args(["--create-home", "--shell", &setup.policy.account_shell]);
+    if !setup.policy.account_groups.is_empty() {
+        command.arg("--groups").arg(setup.policy.account_groups.join(","));
+    }
+    command.arg("--").arg(name.as_str()).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let output = command.stdin(Stdio::null()).output().map_err(|error| failed(&error.to_string()))?;
+    let said = [output.stdout, output.stderr].concat();
+    if output.status.success() { Ok(()) } else { Err(failed(&String::from_utf8_lossy(&said))) }
+}
