@@ -14,6 +14,7 @@ use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::pages::Templates;
 use crate::servers::Servers;
+use crate::services::Services;
 use crate::settings::{AuthenticatorSettings, Settings};
 
 /// The version of JupyterHub whose protocols the hub speaks; sent as `X-JupyterHub-Version`.
@@ -37,6 +38,8 @@ pub struct Hub {
     pub logins: Logins,
     /// What runs, starts and stops.
     pub servers: Servers,
+    /// Programs beside the hub.
+    pub services: Services,
     /// The pages' templates.
     pub templates: Templates,
     /// What everybody is told on every page.
@@ -82,6 +85,7 @@ impl Hub {
             helper: parts.helper,
             logins: Logins::default(),
             servers: Servers::default(),
+            services: Services::default(),
             templates,
             announcements: Announcements::default(),
             metrics: Metrics::default(),

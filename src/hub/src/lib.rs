@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod pages;
 pub mod routes;
 pub mod servers;
+pub mod services;
 pub mod settings;
 pub mod subdomains;
 #[cfg(test)]

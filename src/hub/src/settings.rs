@@ -9,6 +9,7 @@ use hubd_store::{ConfiguredGroup, DEFAULT_ROLES, RoleDefinition, RoleMembers};
 use zeroize::Zeroizing;
 
 use crate::auth::scopes::CustomScopes;
+use crate::services::ServiceSettings;
 use crate::subdomains::Subdomains;
 
 /// Everything the hub has to know. Names are JupyterHub's option names.
@@ -61,6 +62,8 @@ pub struct Settings {
     pub authenticator: AuthenticatorSettings,
     /// How servers are started.
     pub spawner: SpawnerSettings,
+    /// Services, and tokens of the configuration.
+    pub services: ServiceSettings,
     /// `tornado_settings.slow_spawn_timeout` (10 s): how long an API start waits before it answers 202.
     pub slow_spawn_timeout: Duration,
     /// `tornado_settings.slow_stop_timeout` (10 s): how long an API stop waits before it answers 202.

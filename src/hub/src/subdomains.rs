@@ -68,6 +68,20 @@ impl Subdomains {
         format!("{label}.{}", self.domain).to_ascii_lowercase()
     }
 
+    /// The host of a service, without a port: `formgrader--service.hub.example.org`.
+    pub fn host_of_service(&self, name: &str) -> String {
+        let label = match self.hook {
+            SubdomainHook::Idna => format!("{}--service", label(name)),
+            SubdomainHook::Legacy => "services".to_owned(),
+        };
+        format!("{label}.{}", self.domain).to_ascii_lowercase()
+    }
+
+    /// Scheme, host and port of a service.
+    pub fn origin_of_service(&self, name: &str) -> String {
+        format!("{}://{}{}", self.scheme, self.host_of_service(name), self.port_text())
+    }
+
     /// Scheme, host and port of somebody's servers: `https://alice.hub.example.org:8000`.
     pub fn origin_of_user(&self, name: &str) -> String {
         format!("{}://{}{}", self.scheme, self.host_of_user(name), self.port_text())
@@ -259,6 +273,18 @@ mod tests {
         let moved =
             Subdomains::new("https://example.org", Some("hub.example.org"), SubdomainHook::Idna).unwrap();
         assert_eq!(moved.origin_of_user("alice"), "https://alice.hub.example.org");
+    }
+
+    #[test]
+    fn a_service_has_a_host_that_no_person_can_have() {
+        for (hook, host) in [
+            (SubdomainHook::Idna, "lab--service.hub.example"),
+            (SubdomainHook::Legacy, "services.hub.example"),
+        ] {
+            let hosts = Subdomains::new("https://hub.example", None, hook).unwrap();
+            assert_eq!(hosts.host_of_service("lab"), host);
+            assert_eq!(hosts.origin_of_service("lab"), format!("https://{host}"));
+        }
     }
 
     #[test]

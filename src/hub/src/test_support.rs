@@ -20,6 +20,7 @@ use crate::clock::{Clock, Random};
 use crate::helper::HelperClient;
 use crate::hub::Parts;
 use crate::servers::{StartRequest, State};
+use crate::services::ServiceSettings;
 use crate::settings::{AuthenticatorKind, AuthenticatorSettings, RoleSettings, SocketKind, SpawnerSettings};
 use crate::{Hub, Settings};
 
@@ -53,7 +54,14 @@ impl TestHub {
 
     /// Another hub on the same helper, as after a restart; `database` is a file name.
     pub fn restarted(&self, database: &str) -> Arc<Hub> {
-        hub_on(&self.dir.path().join(database), &self.helper, settings())
+        self.restarted_with(database, |_| {})
+    }
+
+    /// The same with changed settings.
+    pub fn restarted_with(&self, database: &str, change: impl FnOnce(&mut Settings)) -> Arc<Hub> {
+        let mut settings = settings();
+        change(&mut settings);
+        hub_on(&self.dir.path().join(database), &self.helper, settings)
     }
 }
 
@@ -149,6 +157,7 @@ pub(crate) fn settings() -> Settings {
             start_timeout: Duration::from_secs(60),
             http_timeout: Duration::from_secs(30),
         },
+        services: ServiceSettings::default(),
         slow_spawn_timeout: Duration::from_secs(10),
         slow_stop_timeout: Duration::from_secs(10),
     }

@@ -137,6 +137,7 @@ async fn serve(plan: Plan, loaded: Loaded, mut sockets: Sockets, began: Instant)
     let hub = hub(plan.settings, &plan.cookie_secret, &plan.database, plan.helper_socket)?;
     let _pid_file = plan.pid_file.map(PidFile::write).transpose()?;
     let running = hub.adopt().await;
+    hub.begin_services();
     look_at_people(&hub);
     add_routes(&hub, &plan.extra_routes);
     let reloader = Arc::new(loaded.reloader(hub.clone(), tls.clone()));
@@ -184,6 +185,7 @@ async fn serve(plan: Plan, loaded: Loaded, mut sockets: Sockets, began: Instant)
     let end = async {
         stop_public.cancel();
         public.await.ok();
+        hub.end_services(plan.cleanup_services, STOP_ALL).await;
         if hub.ending.stops_servers(plan.cleanup_servers) {
             tracing::info!("Cleaning up single-user servers...");
             hub.stop_all(STOP_ALL).await;

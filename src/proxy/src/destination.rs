@@ -38,6 +38,11 @@ pub enum DestinationError {
 }
 
 impl Destination {
+    /// The socket.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.target.endpoint
+    }
+
     /// Takes a URL apart: `http://HOST:PORT/PATH`, `https://…` or `http+unix://%2Fpath%2Fto.sock/PATH`.
     pub fn parse(url: &str) -> Result<Self, DestinationError> {
         let (scheme, rest) = url.split_once("://").ok_or(DestinationError::Scheme)?;

@@ -40,7 +40,7 @@ pub use load_roles::{MustHaveUserRole, RoleDefinition, RoleMembers};
 pub use oauth::{CodeUse, OAuthClient, OAuthCode};
 pub use roles::{DEFAULT_ROLES, DefaultRole};
 pub use schema::SCHEMA_REVISION;
-pub use services::Service;
+pub use services::{NewService, STARTUP_NOTE, Service, ServiceClient, ServiceServer, ServiceWritten};
 pub use share_codes::{NewShareCode, ShareCode};
 pub use shares::{Share, ShareOf, ShareWith};
 pub use spawners::Spawner;

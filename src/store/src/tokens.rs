@@ -121,6 +121,15 @@ impl Store {
         })
     }
 
+    /// Whether there is a token with this hash.
+    pub fn has_token(&self, hashed: &str) -> Result<bool, StoreError> {
+        self.read(|connection| {
+            let mut select =
+                connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM api_tokens WHERE hashed = ?1)")?;
+            Ok(select.query_row([hashed], |row| row.get(0))?)
+        })
+    }
+
     /// Stores a token and returns its primary key.
     pub fn create_token(&self, token: &NewToken) -> Result<i64, StoreError> {
         self.write(|transaction| insert(transaction, token))

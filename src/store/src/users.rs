@@ -194,6 +194,25 @@ impl Store {
         })
     }
 
+    /// The primary key of the user of this name, made without a role if there is none: somebody whom only a
+    /// token of the configuration names.
+    pub fn ensure_user_without_roles(
+        &self,
+        name: &str,
+        cookie_id: &str,
+        now: SystemTime,
+    ) -> Result<i64, StoreError> {
+        self.write(|transaction| {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO users (name, admin, created, last_activity, cookie_id)
+                     VALUES (?1, 0, ?2, NULL, ?3) ON CONFLICT (name) DO NOTHING",
+                )?
+                .execute(params![name, time_column(now), cookie_id])?;
+            Ok(must_find(transaction, name)?.id)
+        })
+    }
+
     /// Makes those of `users` that do not exist, in one transaction, and returns them.
     pub fn create_users(&self, users: &[NewUser], now: SystemTime) -> Result<Vec<User>, StoreError> {
         self.write(|transaction| {

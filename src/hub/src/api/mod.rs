@@ -21,7 +21,7 @@ mod openapi;
 mod page;
 mod progress;
 mod proxy;
-mod python;
+pub(crate) mod python;
 mod server_names;
 mod servers;
 mod services;

@@ -191,7 +191,7 @@ impl Viewer<'_> {
                     format!("{}services/{name}/", self.hub.settings.base_url).into()
                 }
                 "command" => json!(service.command),
-                "pid" => 0.into(),
+                "pid" => self.hub.services.pid(&service.name).into(),
                 "info" => service.info.clone().unwrap_or_else(|| json!({})),
                 "display" => service.display.unwrap_or(true).into(),
                 _ => json!(service.roles),

@@ -17,7 +17,7 @@ const NAMES_SHOWN: usize = 50;
 const PURGE_INTERVAL: Duration = Duration::from_secs(3600);
 
 impl Hub {
-    /// Makes the rows of roles, users and groups that the configuration names, gives and takes roles, takes the
+    /// Makes the rows of roles, users, groups, services and tokens that the configuration names, gives and takes roles, takes the
     /// rights of blocked users, and deletes what has expired: in JupyterHub's order. For the start, before the
     /// first request.
     ///
@@ -41,6 +41,7 @@ impl Hub {
         self.store.define_roles(&roles.defaults, &roles.configured)?;
         self.store.configure_users(&users, &mut new_cookie_id, now)?;
         self.store.load_groups(&self.settings.groups, &mut new_cookie_id, now)?;
+        self.prepare_services()?;
         self.store.assign_roles(&roles.members, &user_role, &mut new_cookie_id, now)?;
         self.store.strip_users(&blocked)?;
         self.store.purge_expired(now)?;

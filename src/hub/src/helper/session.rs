@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hubd_proto::message::{Exited, SessionStatus, Start};
+use hubd_proto::message::{Exited, SessionStatus, Start, StartService};
 use hubd_proto::{Reply, Request};
 
 use super::connection::Connection;
@@ -60,6 +60,17 @@ impl HelperClient {
             error if error.is_closed() => StartError::HeldLoginGone,
             error => StartError::Failed(error),
         })
+    }
+
+    /// Starts a service that root's policy names.
+    pub(crate) async fn start_service(
+        &self,
+        start: StartService,
+        limit: Duration,
+    ) -> Result<(SessionStatus, Control), HelperError> {
+        let mut connection = Connection::open(&self.socket, self.timeout).await?;
+        connection.send(&Request::StartService(start)).await?;
+        started(connection, limit).await
     }
 
     /// The directory of control sockets.

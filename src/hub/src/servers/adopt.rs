@@ -40,6 +40,8 @@ type Sockets = Vec<(SessionId, PathBuf)>;
 struct Answers {
     /// Those that run a server.
     found: HashMap<Which, Session>,
+    /// Those that run a service.
+    services: Vec<(SessionStatus, Control)>,
     /// Those that did not answer in time: PAM still opens them.
     busy: Sockets,
     /// How many gave an answer that means nothing to the hub.
@@ -109,7 +111,8 @@ impl Hub {
     /// one that an earlier hub had asked for. Whoever is seen a second time is taken: at first sight
     /// it may be on its way out, or the start in progress may be about to hear of it. `seen` counts.
     pub(super) async fn rescan(self: &Arc<Self>, seen: &mut HashMap<SessionId, u32>) {
-        let known = self.servers.sessions();
+        let mut known = self.servers.sessions();
+        known.extend(self.services.sessions());
         // Whoever cannot list now could not at the start, and was told so then.
         let Ok(mut unknown) = sockets(self).await else { return };
         unknown.retain(|(id, _)| !known.contains(id));
@@ -127,6 +130,14 @@ impl Hub {
             take(self, asked.found, HashMap::new()).await;
         }
     }
+}
+
+/// The sessions of services, whoever knows them.
+pub(crate) async fn running_services(hub: &Arc<Hub>) -> Vec<(SessionStatus, Control)> {
+    let known = hub.servers.sessions();
+    let sockets = sockets(hub).await.unwrap_or_default();
+    let unknown = sockets.into_iter().filter(|(id, _)| !known.contains(id)).collect();
+    running(hub, unknown, BUSY_LIMIT).await.services
 }
 
 /// The session of a server that the helper says is running.
@@ -261,7 +272,7 @@ async fn running(hub: &Arc<Hub>, sockets: Sockets, limit: Duration) -> Answers {
     });
     let mut answers = futures_util::stream::iter(asked).buffer_unordered(ASKED_AT_ONCE);
     let mut answers_so_far = Answers::default();
-    let Answers { found, busy, odd } = &mut answers_so_far;
+    let Answers { found, services, busy, odd } = &mut answers_so_far;
     while let Some((id, path, answer)) = answers.next().await {
         match answer {
             Err(_) => busy.push((id, path)),
@@ -279,7 +290,9 @@ async fn running(hub: &Arc<Hub>, sockets: Sockets, limit: Duration) -> Answers {
                 );
                 *odd += 1;
             }
-            Ok(Ok((status, _))) if status.endpoint == Endpoint::Service => {}
+            Ok(Ok((status, control))) if status.endpoint == Endpoint::Service => {
+                services.push((status, control));
+            }
             // It has been told to end; the records of it are cleaned as if it had.
             Ok(Ok((status, _))) if status.stopping => {}
             // The hub knows people in lower case, whatever the directory does.

@@ -91,7 +91,7 @@ fn filled(template: &str, user: &str, base_url: &str) -> String {
 }
 
 /// `https://hub.example.org` of `https://hub.example.org/path`.
-fn origin(url: &str) -> &str {
+pub(crate) fn origin(url: &str) -> &str {
     let after_scheme = url.find("://").map_or(0, |at| at + "://".len());
     let end =
         url.get(after_scheme..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| after_scheme + at);
@@ -99,7 +99,7 @@ fn origin(url: &str) -> &str {
 }
 
 /// A JSON string as Python writes it: everything outside ASCII as `\uXXXX`.
-fn python_json(text: &str) -> String {
+pub(crate) fn python_json(text: &str) -> String {
     let mut json = String::new();
     for unit in serde_json::Value::from(text).to_string().encode_utf16() {
         match u8::try_from(unit) {

@@ -55,7 +55,7 @@ pub(super) fn state_column(status: &SessionStatus) -> serde_json::Value {
 }
 
 /// Runs `work` with the database on a thread that may block; durable writes wait for the disk.
-pub(super) async fn with_store<T: Send + 'static>(
+pub(crate) async fn with_store<T: Send + 'static>(
     hub: &Arc<Hub>,
     work: impl FnOnce(&Hub) -> Result<T, hubd_store::StoreError> + Send + 'static,
 ) -> Result<T, String> {

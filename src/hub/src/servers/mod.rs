@@ -32,7 +32,10 @@ use tokio::time::timeout;
 use crate::Hub;
 use crate::error::HttpError;
 
+pub(crate) use adopt::running_services;
+pub(crate) use environment::{origin, python_json};
 pub use failure::Failure;
+pub(crate) use launch::with_store;
 pub use names::{is_slug, url_escape};
 pub use registry::Servers;
 

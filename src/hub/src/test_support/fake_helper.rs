@@ -197,6 +197,21 @@ impl FakeHelper {
         match read(&mut stream).await {
             Some(Request::Authenticate(authenticate)) => self.authenticate(stream, authenticate).await,
             Some(Request::Start(start)) => self.begin(stream, *start, false).await,
+            Some(Request::StartService(start)) => {
+                self.note("start-service");
+                let account = start.user.unwrap_or_else(|| "account".parse().expect("a name"));
+                let start = Start {
+                    user: account,
+                    ticket: Some(TICKET.to_owned().into()),
+                    server: start.service,
+                    profile: Some(ProfileName::of_a_service()),
+                    listen: Listen::Tcp(0),
+                    arguments: start.command,
+                    environment: start.environment,
+                    note: start.note,
+                };
+                self.begin(stream, start, false).await;
+            }
             Some(Request::Revoke(_)) => {
                 self.note("revoke");
                 write(&mut stream, &Reply::Done).await;
@@ -266,6 +281,7 @@ impl FakeHelper {
         let id = SessionId::from_parts(self.0.uid, hasher.finish().to_be_bytes());
         let directory = self.0.run.join("servers").join(id.as_str());
         let endpoint = match start.listen {
+            _ if start.profile == Some(ProfileName::of_a_service()) => Endpoint::Service,
             Listen::Unix => Endpoint::Unix(directory.join("s").to_str().expect("text").to_owned()),
             Listen::Tcp(port) => Endpoint::Tcp(port),
         };

@@ -69,6 +69,7 @@ pub fn settings(
         announcements_file: values.text(HUB, "announcements_file").into(),
         authenticator,
         spawner: spawner(values, problems),
+        services: super::services::settings(values, problems),
         slow_spawn_timeout,
         slow_stop_timeout,
     }

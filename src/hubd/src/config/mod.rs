@@ -21,6 +21,7 @@ pub mod proxy;
 mod reference;
 mod refused;
 mod roles;
+mod services;
 mod units;
 pub mod value;
 
@@ -251,6 +252,16 @@ impl Values {
         match self.get(classes, key) {
             Some(Value::Secret(value::Hidden(secret))) => Some(secret).filter(|secret| !secret.is_empty()),
             _ => None,
+        }
+    }
+
+    /// An option of [`value::Kind::Tokens`].
+    pub fn tokens(&self, classes: &[&str], key: &str) -> Vec<(Secret, String)> {
+        match self.get(classes, key) {
+            Some(Value::Tokens(tokens)) => {
+                tokens.into_iter().map(|(value::Hidden(token), name)| (token, name)).collect()
+            }
+            _ => Vec::new(),
         }
     }
 

@@ -85,6 +85,13 @@ pub const OPTIONS: &[Opt] = &[
     opt("JupyterHub", "load_groups", Kind::Table, "{}", "Groups to make and fill: [JupyterHub.load_groups.NAME] with users and properties, or only a list of users under the name. Members are only added; properties replace those that there are."),
     opt("JupyterHub", "extra_user_scopes", Kind::List, "[]", "Scopes that everybody has, added to those of the role user unless load_roles has that role."),
     opt("JupyterHub", "custom_scopes", Kind::Table, "{}", "Scopes of your own for services: each name, custom:NAME, has a table with description and, for what it contains, subscopes."),
+    // Services and tokens.
+    opt("JupyterHub", "services", Kind::Tables, "[]", "Programs beside the hub, one [[JupyterHub.services]] each, with the fields under SERVICES below."),
+    opt("JupyterHub", "cleanup_services", Kind::Bool, "true", "Stop managed services when hubd ends. Those that were not stopped are found again by the next start."),
+    opt("JupyterHub", "service_check_interval", Kind::Seconds(0, DAY_SECONDS), "60", "Seconds between looks at services with a URL, which are told in the log when they do not answer; 0 never looks."),
+    opt("JupyterHub", "service_tokens", Kind::Tokens, "{}", "API tokens for services, each with the name of its service. Better as api_token of that."),
+    opt("JupyterHub", "api_tokens", Kind::Tokens, "{}", "API tokens for users, each with the name of its user. Pending deprecation in JupyterHub, which prefers services."),
+    opt("JupyterHub", "trust_user_provided_tokens", Kind::Bool, "false", "The tokens of the configuration are random, and need not be hashed thousands of times to be safe."),
     // What people see.
     opt("JupyterHub", "default_url", Kind::Text, "\"\"", "Where people go after login, instead of to their server."),
     opt("JupyterHub", "redirect_to_server", Kind::Bool, "true", "After login go to the own server, not to the home page."),

@@ -64,6 +64,8 @@ pub struct Plan {
     pub helper_socket: PathBuf,
     /// Whether all servers are stopped at the end.
     pub cleanup_servers: bool,
+    /// Whether managed services are stopped at the end.
+    pub cleanup_services: bool,
     /// Whether all servers run as the helper's own user.
     pub simple_spawner: bool,
     /// How much is logged.
@@ -105,6 +107,7 @@ pub fn plan(values: &mut Values, environment: &Environment, problems: &mut Vec<P
             .collect(),
         helper_socket: values.text(HUB, "helper_socket").into(),
         cleanup_servers: values.yes(HUB, "cleanup_servers"),
+        cleanup_services: values.yes(HUB, "cleanup_services"),
         simple_spawner,
         log_levels: log_levels(values, problems),
         log_file: Some(values.text(HUB, "log_file")).filter(|path| !path.is_empty()).map(PathBuf::from),

@@ -39,7 +39,7 @@ const CLASSES: &[(&str, &str)] = &[
         "people log in with accounts of the machine; make those with useradd(8), or see shared-password: delete the line",
     ),
     ("PeriodicMetricsCollector", NOT_YET),
-    ("Service", NOT_YET),
+    ("Service", "write [[JupyterHub.services]] tables"),
     (
         "SystemdSpawner",
         "every server has a PAM session of its own already, and root decides about limits and paths: see helper.toml(5)",
@@ -143,7 +143,6 @@ const LATER: &[(&str, &[&str])] = &[
         "allow_existing_invalid_named_servers",
         "api_page_default_limit",
         "api_page_max_limit",
-        "api_tokens",
         "authenticate_prometheus",
         "cookie_host_prefix_enabled",
         "default_server_name",
@@ -153,10 +152,6 @@ const LATER: &[(&str, &[&str])] = &[
         "oauth_token_expires_in",
         "proxy_api_ip",
         "proxy_api_port",
-        "service_check_interval",
-        "service_tokens",
-        "services",
-        "trust_user_provided_tokens",
         "use_legacy_stopped_server_status_code",
     ]),
     ("Authenticator", &[

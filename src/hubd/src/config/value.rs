@@ -36,6 +36,8 @@ pub enum Kind {
     Tables,
     /// A table of texts.
     TextTable,
+    /// A table of tokens and whose they are; the tokens are never shown.
+    Tokens,
     /// A table of anything that JSON can hold.
     Table,
 }
@@ -57,6 +59,8 @@ pub enum Value {
     List(Vec<String>),
     /// [`Kind::Table`] or [`Kind::TextTable`].
     Table(BTreeMap<String, serde_json::Value>),
+    /// [`Kind::Tokens`].
+    Tokens(Vec<(Hidden, String)>),
     /// [`Kind::Tables`].
     Tables(Vec<BTreeMap<String, serde_json::Value>>),
 }
@@ -103,6 +107,7 @@ impl Kind {
             }
             Self::Tables => "a list of tables, such as [{ name = \"value\" }]".into(),
             Self::TextTable => "a table of texts, such as { NAME = \"value\" }".into(),
+            Self::Tokens => "a table, such as { \"TOKEN\" = \"NAME\" }".into(),
             Self::Table => "a table, such as { name = \"value\" }".into(),
         }
     }
@@ -144,6 +149,11 @@ impl Kind {
                 .map(|(key, value)| Some((key.clone(), value.as_str()?.into())))
                 .collect::<Option<BTreeMap<_, _>>>()
                 .map(Value::Table),
+            (Self::Tokens, Toml::Table(table)) => table
+                .iter()
+                .map(|(token, name)| Some((Hidden(Secret::new(token.clone())), name.as_str()?.to_owned())))
+                .collect::<Option<_>>()
+                .map(Value::Tokens),
             (Self::Table, Toml::Table(table)) => Some(Value::Table(json_table(table))),
             _ => None,
         };
@@ -172,7 +182,7 @@ impl Kind {
                 Some(Toml::Array(items)) => Toml::Array(items),
                 _ => Toml::Array(vec![Toml::String(text.to_owned())]),
             },
-            Self::TextTable | Self::Table => match (as_toml(), text.split_once('=')) {
+            Self::TextTable | Self::Table | Self::Tokens => match (as_toml(), text.split_once('=')) {
                 (Some(Toml::Table(table)), _) => Toml::Table(table),
                 (_, Some((key, value))) => {
                     let value = format!("v = {value}")
@@ -199,10 +209,11 @@ impl Value {
             Self::Integer(number) => number.to_string(),
             Self::Number(number) => number.to_string(),
             Self::List(items) => serde_json::Value::from(items.as_slice()).to_string(),
-            Self::Secret(_) => "(hidden)".to_owned(),
+            Self::Secret(_) | Self::Tokens(_) => "(hidden)".to_owned(),
             Self::Table(table) => units::toml_table(table),
             Self::Tables(tables) => {
-                let tables: Vec<String> = tables.iter().map(units::toml_table).collect();
+                let tables: Vec<String> =
+                    tables.iter().map(|table| units::toml_table(&masked(table))).collect();
                 format!("[{}]", tables.join(", "))
             }
         }
@@ -218,9 +229,9 @@ impl Value {
             Self::List(items) => items.as_slice().into(),
             Self::Table(table) => table.clone().into_iter().collect(),
             Self::Tables(tables) => {
-                tables.iter().map(|table| table.clone().into_iter().collect::<serde_json::Value>()).collect()
+                tables.iter().map(|table| masked(table).into_iter().collect::<serde_json::Value>()).collect()
             }
-            Self::Secret(_) => return None,
+            Self::Secret(_) | Self::Tokens(_) => return None,
         })
     }
 
@@ -229,10 +240,20 @@ impl Value {
         match (self, more) {
             (Self::List(items), Self::List(more)) => items.extend(more),
             (Self::Table(table), Self::Table(more)) => table.extend(more),
+            (Self::Tokens(tokens), Self::Tokens(more)) => tokens.extend(more),
             (Self::Tables(tables), Self::Tables(more)) => tables.extend(more),
             (this, more) => *this = more,
         }
     }
+}
+
+/// A table without the token that a service may have.
+fn masked(table: &BTreeMap<String, serde_json::Value>) -> BTreeMap<String, serde_json::Value> {
+    let mut table = table.clone();
+    if let Some(token) = table.get_mut("api_token") {
+        *token = "(hidden)".into();
+    }
+    table
 }
 
 fn texts(items: &[Toml]) -> Option<Vec<String>> {
