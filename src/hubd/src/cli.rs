@@ -95,6 +95,14 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Turn a jupyterhub_config.py into a hubd.toml, and list what has no counterpart
+    ImportConfig {
+        /// The file
+        file: PathBuf,
+        /// Where to write to, with mode 0640; standard output if not given
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
     /// Print the completions for a shell
     Completions {
         /// Which shell

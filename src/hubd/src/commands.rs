@@ -1,6 +1,7 @@
 //! What `hubd COMMAND` does instead of running the daemon.
 
 use std::fmt::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -35,6 +36,7 @@ pub fn act(command: &Command, command_line: &CommandLine, environment: &Environm
             let existing = if *force { Existing::Replace } else { Existing::Keep };
             database_commands::backup(&database(command_line, environment)?, file, existing)
         }
+        Command::ImportConfig { file, output } => import(file, output.as_deref(), command_line.yes),
         Command::Completions { shell } => {
             let mut command = crate::cli::with_all_options();
             clap_complete::generate(*shell, &mut command, "hubd", &mut std::io::stdout());
@@ -192,6 +194,31 @@ fn duration(seconds: u64) -> String {
         (0, _) => format!("{hours} h {minutes} min"),
         _ => format!("{days} d {hours} h"),
     }
+}
+
+/// `hubd import-config`: the file to `output`, what is not in it to standard error.
+fn import(file: &Path, output: Option<&Path>, replace: bool) -> anyhow::Result<()> {
+    let import = crate::import::file(file, &|name| std::env::var(name).ok())?;
+    for remark in &import.remarks {
+        eprintln!("{}:{}: {}\n    {}", file.display(), remark.line, remark.what, remark.how);
+    }
+    let Some(output) = output else {
+        print!("{}", import.toml);
+        return Ok(());
+    };
+    if replace && output.exists() {
+        std::fs::remove_file(output).with_context(|| format!("cannot replace {}", output.display()))?;
+    }
+    // It may hold secrets, and the daemon's group has to read it.
+    let mut made = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o640)
+        .open(output)
+        .with_context(|| format!("cannot make {}; -y replaces it", output.display()))?;
+    std::io::Write::write_all(&mut made, import.toml.as_bytes())?;
+    println!("wrote {}; check it: hubd check -f {}", output.display(), output.display());
+    Ok(())
 }
 
 /// `hubd --generate-config`.

@@ -311,6 +311,24 @@ impl Values {
     }
 }
 
+/// The option that a name means now, old names included, and the class that it belongs to.
+pub fn current(class: &str, key: &str) -> Option<(String, &'static Opt)> {
+    match names::OLD_NAMES.iter().find(|old| old.class == class && old.key == key) {
+        Some(old) => Some((old.new_class.to_owned(), find(old.new_class, old.new_key)?)),
+        None => Some((class.to_owned(), find(class, key)?)),
+    }
+}
+
+/// Why JupyterHub's option is none here, and what to do instead; nothing for names that JupyterHub does not know.
+pub fn refusal(class: &str, key: &str) -> Option<String> {
+    refused::reason(class, key).map(str::to_owned)
+}
+
+/// A value in one line of TOML.
+pub fn in_toml(value: &toml::Value) -> String {
+    serde_json::to_value(value).map(|value| units::toml(&value)).unwrap_or_default()
+}
+
 fn wrong_value(origin: &Origin, class: &str, option: &Opt, text: &str) -> Problem {
     Problem::new(origin, format!("{class}.{}: {text}", option.key), option.help)
 }

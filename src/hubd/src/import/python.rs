@@ -1,0 +1,575 @@
+//! Values of Python expressions that are nothing but data: literals, concatenation, the environment, files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Deepest nesting of an expression.
+const DEPTH_MAX: usize = 50;
+/// Largest file that `open(…).read()` reads, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Py {
+    /// `None`.
+    None,
+    /// `True` or `False`.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Another number.
+    Float(f64),
+    /// Text, or bytes that are text.
+    Str(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// A list, tuple or set.
+    List(Vec<Py>),
+    /// A dict.
+    Dict(Vec<(Py, Py)>),
+}
+
+/// What expressions may ask for.
+pub struct World<'a> {
+    /// Variables that were assigned before.
+    pub variables: BTreeMap<String, Py>,
+    /// The environment.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// Where relative paths start.
+    pub directory: PathBuf,
+    /// The configuration file, `__file__`.
+    pub file: PathBuf,
+}
+
+/// Evaluates an expression; the error says what it cannot.
+pub fn evaluate(text: &str, world: &World<'_>) -> Result<Py, String> {
+    let mut reader = Reader { text, at: 0, world, depth: 0 };
+    let value = reader.expression()?;
+    reader.space();
+    if reader.rest().is_empty() { Ok(value) } else { Err(format!("{} is code", short(text))) }
+}
+
+/// An expression for a message, in one short line.
+pub fn short(text: &str) -> String {
+    const SHOWN: usize = 40;
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect();
+    if text.chars().count() > SHOWN { format!("{line}…") } else { line }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    world: &'a World<'a>,
+    depth: usize,
+}
+
+impl Reader<'_> {
+    fn rest(&self) -> &str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn space(&mut self) {
+        self.at += self.rest().len() - self.rest().trim_start().len();
+    }
+
+    fn take(&mut self, token: &str) -> bool {
+        self.space();
+        let found = self.rest().starts_with(token);
+        self.at += if found { token.len() } else { 0 };
+        found
+    }
+
+    fn name(&mut self) -> Option<String> {
+        self.space();
+        let rest = self.rest();
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let name =
+            rest.get(..end).filter(|name| name.starts_with(|c: char| c.is_alphabetic() || c == '_'))?;
+        let name = name.to_owned();
+        self.at += end;
+        Some(name)
+    }
+
+    fn expression(&mut self) -> Result<Py, String> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err("it is nested too deeply".to_owned());
+        }
+        let mut value = self.product()?;
+        loop {
+            value = if self.take("+") {
+                add(value, self.product()?)?
+            } else if self.take("|") {
+                union(value, self.product()?)?
+            } else if self.take("-") {
+                arithmetic(value, self.product()?, |a, b| a - b)?
+            } else {
+                break;
+            };
+        }
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    fn product(&mut self) -> Result<Py, String> {
+        let mut value = self.operand()?;
+        while self.take("*") {
+            value = arithmetic(value, self.operand()?, |a, b| a * b)?;
+        }
+        Ok(value)
+    }
+
+    /// A value with what is called on it.
+    fn operand(&mut self) -> Result<Py, String> {
+        let mut value = self.atom()?;
+        while self.take(".") {
+            let method = self.name().ok_or_else(|| self.code())?;
+            if !self.take("(") {
+                return Err(self.code());
+            }
+            let arguments = self.list(")")?;
+            value = call_on(value, &method, &arguments).ok_or_else(|| format!(".{method}() is code"))?;
+        }
+        Ok(value)
+    }
+
+    fn code(&self) -> String {
+        format!("{} is code", short(self.text))
+    }
+
+    fn atom(&mut self) -> Result<Py, String> {
+        self.space();
+        let rest = self.rest();
+        let first = rest.chars().next().ok_or_else(|| self.code())?;
+        match first {
+            '[' => {
+                self.take("[");
+                self.list("]").map(Py::List)
+            }
+            '(' => self.parentheses(),
+            '{' => self.braces(),
+            '-' => {
+                self.take("-");
+                arithmetic(Py::Int(0), self.atom()?, |a, b| a - b)
+            }
+            '0'..='9' => self.number(),
+            '"' | '\'' => self.strings(),
+            _ if is_prefixed_string(rest) => self.strings(),
+            _ => self.named(),
+        }
+    }
+
+    fn list(&mut self, end: &str) -> Result<Vec<Py>, String> {
+        let mut items = Vec::new();
+        loop {
+            if self.take(end) {
+                return Ok(items);
+            }
+            items.push(self.expression()?);
+            if !self.take(",") {
+                return if self.take(end) { Ok(items) } else { Err(self.code()) };
+            }
+        }
+    }
+
+    fn parentheses(&mut self) -> Result<Py, String> {
+        self.take("(");
+        if self.take(")") {
+            return Ok(Py::List(Vec::new()));
+        }
+        let first = self.expression()?;
+        if self.take(")") {
+            return Ok(first);
+        }
+        if !self.take(",") {
+            return Err(self.code());
+        }
+        let mut items = vec![first];
+        items.extend(self.list(")")?);
+        Ok(Py::List(items))
+    }
+
+    fn braces(&mut self) -> Result<Py, String> {
+        self.take("{");
+        if self.take("}") {
+            return Ok(Py::Dict(Vec::new()));
+        }
+        let first = self.expression()?;
+        if !self.take(":") {
+            let mut items = vec![first];
+            if self.take(",") {
+                items.extend(self.list("}")?);
+            } else if !self.take("}") {
+                return Err(self.code());
+            }
+            return Ok(Py::List(items));
+        }
+        let mut entries = vec![(first, self.expression()?)];
+        while self.take(",") {
+            if self.take("}") {
+                return Ok(Py::Dict(entries));
+            }
+            let key = self.expression()?;
+            if !self.take(":") {
+                return Err(self.code());
+            }
+            entries.push((key, self.expression()?));
+        }
+        if self.take("}") { Ok(Py::Dict(entries)) } else { Err(self.code()) }
+    }
+
+    fn number(&mut self) -> Result<Py, String> {
+        let rest = self.rest();
+        let end =
+            rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.').unwrap_or(rest.len());
+        let text = rest.get(..end).unwrap_or_default().replace('_', "");
+        self.at += end;
+        let radix =
+            [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().find(|(prefix, _)| text.starts_with(prefix));
+        let whole = match radix {
+            Some((prefix, radix)) => i64::from_str_radix(text.trim_start_matches(prefix), radix).ok(),
+            None => text.parse().ok(),
+        };
+        let number = whole.map(Py::Int).or_else(|| text.parse().ok().map(Py::Float));
+        number.ok_or_else(|| format!("{text} is no number"))
+    }
+
+    /// Strings beside each other are one.
+    fn strings(&mut self) -> Result<Py, String> {
+        let mut all = String::new();
+        let mut bytes = false;
+        loop {
+            self.space();
+            if !self.rest().starts_with(['"', '\'']) && !is_prefixed_string(self.rest()) {
+                break;
+            }
+            let quote_at = self.rest().find(['"', '\'']).unwrap_or(0);
+            let prefix = self.rest().get(..quote_at).unwrap_or_default().to_ascii_lowercase();
+            self.at += quote_at;
+            bytes |= prefix.contains('b');
+            let text = self.string(prefix.contains('r'))?;
+            all += &if prefix.contains('f') { self.formatted(&text)? } else { text };
+        }
+        Ok(match bytes {
+            true if !all.is_ascii() || all.contains(|c: char| c.is_control()) => {
+                Py::Bytes(all.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect())
+            }
+            _ => Py::Str(all),
+        })
+    }
+
+    fn string(&mut self, raw: bool) -> Result<String, String> {
+        let unended = || "a text without its end".to_owned();
+        let rest = self.rest();
+        let quote = rest.chars().next().ok_or_else(unended)?;
+        let triple: String = std::iter::repeat_n(quote, 3).collect();
+        let end = if rest.starts_with(&triple) { triple } else { quote.to_string() };
+        self.at += end.len();
+        let mut text = String::new();
+        loop {
+            if self.take_exactly(&end) {
+                return Ok(text);
+            }
+            let c = self.rest().chars().next().ok_or_else(unended)?;
+            self.at += c.len_utf8();
+            match c {
+                '\\' if !raw => self.escape(&mut text).ok_or_else(unended)?,
+                '\\' => {
+                    text.push(c);
+                    if let Some(next) = self.rest().chars().next() {
+                        self.at += next.len_utf8();
+                        text.push(next);
+                    }
+                }
+                c => text.push(c),
+            }
+        }
+    }
+
+    fn take_exactly(&mut self, token: &str) -> bool {
+        let found = self.rest().starts_with(token);
+        self.at += if found { token.len() } else { 0 };
+        found
+    }
+
+    fn escape(&mut self, text: &mut String) -> Option<()> {
+        let c = self.rest().chars().next()?;
+        self.at += c.len_utf8();
+        let plain = match c {
+            'n' => "\n",
+            't' => "\t",
+            'r' => "\r",
+            '0' => "\0",
+            '\\' => "\\",
+            '\'' => "'",
+            '"' => "\"",
+            // A line that goes on.
+            '\n' => "",
+            'x' => return self.code_point(2, text),
+            'u' => return self.code_point(4, text),
+            'U' => return self.code_point(8, text),
+            other => {
+                text.extend(['\\', other]);
+                return Some(());
+            }
+        };
+        text.push_str(plain);
+        Some(())
+    }
+
+    fn code_point(&mut self, digits: usize, text: &mut String) -> Option<()> {
+        let code = u32::from_str_radix(self.rest().get(..digits)?, 16).ok()?;
+        self.at += digits;
+        text.push(char::from_u32(code)?);
+        Some(())
+    }
+
+    /// `f"…{name}…"` with variables that are known.
+    fn formatted(&self, text: &str) -> Result<String, String> {
+        let mut all = String::new();
+        let mut rest = text;
+        while let Some(start) = rest.find('{') {
+            let (before, after) = rest.split_at(start);
+            all += before;
+            if let Some(after) = after.strip_prefix("{{") {
+                all.push('{');
+                rest = after;
+                continue;
+            }
+            let (expression, after) =
+                after.get(1..).and_then(|after| after.split_once('}')).ok_or_else(|| self.code())?;
+            all += &as_text(&evaluate(expression, self.world)?).ok_or_else(|| self.code())?;
+            rest = after;
+        }
+        Ok((all + rest).replace("}}", "}"))
+    }
+
+    /// A name: a constant, a variable, or one of the calls that are only data.
+    fn named(&mut self) -> Result<Py, String> {
+        let mut name = self.name().ok_or_else(|| self.code())?;
+        while !self.world.variables.contains_key(&name) && self.rest().starts_with('.') {
+            let before = self.at;
+            self.at += 1;
+            let Some(part) = self.name() else {
+                self.at = before;
+                break;
+            };
+            name = format!("{name}.{part}");
+        }
+        let constant = match name.as_str() {
+            "True" => Some(Py::Bool(true)),
+            "False" => Some(Py::Bool(false)),
+            "None" => Some(Py::None),
+            "__file__" => Some(Py::Str(self.world.file.display().to_string())),
+            other => self.world.variables.get(other).cloned(),
+        };
+        if let Some(value) = constant {
+            return Ok(value);
+        }
+        if name == "os.environ" && self.take("[") {
+            let key = self.list("]")?;
+            return self.variable(&key);
+        }
+        if !self.take("(") {
+            return Err(format!("{name} is not known here"));
+        }
+        if name == "dict" {
+            return self.keywords();
+        }
+        let arguments = self.list(")").map_err(|_| format!("{name}() is code"))?;
+        self.call(&name, &arguments)
+    }
+
+    fn keywords(&mut self) -> Result<Py, String> {
+        let mut entries = Vec::new();
+        while !self.take(")") {
+            let name = self.name().filter(|_| self.take("=")).ok_or_else(|| "dict() is code".to_owned())?;
+            entries.push((Py::Str(name), self.expression()?));
+            self.take(",");
+        }
+        Ok(Py::Dict(entries))
+    }
+
+    fn variable(&self, key: &[Py]) -> Result<Py, String> {
+        let name = key.first().and_then(as_text).ok_or_else(|| self.code())?;
+        let value = (self.world.environment)(&name);
+        match (value, key.get(1)) {
+            (Some(value), _) => Ok(Py::Str(value)),
+            (None, Some(default)) => Ok(default.clone()),
+            (None, None) => {
+                Err(format!("the environment variable {name} is not set now: run this where it is"))
+            }
+        }
+    }
+
+    fn call(&self, name: &str, arguments: &[Py]) -> Result<Py, String> {
+        let texts: Option<Vec<String>> = arguments.iter().map(as_text).collect();
+        let first = arguments.first();
+        match (name, first) {
+            ("os.environ.get" | "os.getenv", Some(_)) => {
+                let default = arguments.get(1).cloned().unwrap_or(Py::None);
+                self.variable(&[arguments.first().cloned().unwrap_or(Py::None), default])
+            }
+            ("open", Some(Py::Str(path))) => read(&self.world.directory.join(path)),
+            ("set" | "list" | "tuple" | "frozenset", None) => Ok(Py::List(Vec::new())),
+            ("set" | "list" | "tuple" | "frozenset" | "sorted", Some(Py::List(items))) => {
+                Ok(Py::List(items.clone()))
+            }
+            ("int", Some(Py::Str(text))) => {
+                text.trim().parse().map(Py::Int).map_err(|_| format!("{} is no number", short(text)))
+            }
+            ("float", Some(Py::Str(text))) => {
+                text.trim().parse().map(Py::Float).map_err(|_| format!("{} is no number", short(text)))
+            }
+            ("int" | "float", Some(number @ (Py::Int(_) | Py::Float(_)))) => Ok(number.clone()),
+            ("str", Some(value)) => as_text(value).map(Py::Str).ok_or_else(|| self.code()),
+            ("os.path.join", Some(_)) => {
+                let parts = texts.ok_or_else(|| self.code())?;
+                Ok(Py::Str(parts.iter().collect::<PathBuf>().display().to_string()))
+            }
+            ("os.path.dirname", Some(Py::Str(path))) => {
+                let parent = Path::new(path).parent().unwrap_or(Path::new(""));
+                Ok(Py::Str(parent.display().to_string()))
+            }
+            ("os.path.abspath" | "os.path.realpath", Some(path @ Py::Str(_))) => Ok(path.clone()),
+            _ => Err(format!("{name}() is code")),
+        }
+    }
+}
+
+fn is_prefixed_string(text: &str) -> bool {
+    let letters = text.find(['"', '\'']).unwrap_or(usize::MAX);
+    let is_letter = |c: char| "rbufRBUF".contains(c);
+    (1..=2).contains(&letters) && text.get(..letters).is_some_and(|prefix| prefix.chars().all(is_letter))
+}
+
+fn read(path: &Path) -> Result<Py, String> {
+    use std::io::Read;
+    let problem = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(problem)?;
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(problem)?;
+    Ok(Py::Str(text))
+}
+
+/// What methods of texts do that configurations use.
+fn call_on(value: Py, method: &str, arguments: &[Py]) -> Option<Py> {
+    let Py::Str(text) = &value else { return None };
+    let argument = arguments.first().and_then(as_text);
+    let list = |items: Vec<&str>| Py::List(items.into_iter().map(|item| Py::Str(item.to_owned())).collect());
+    Some(match (method, argument) {
+        // open(…).read() has been read already.
+        ("read" | "encode" | "decode", _) => value,
+        ("strip" | "rstrip" | "lstrip", None) => Py::Str(text.trim().to_owned()),
+        ("lower", None) => Py::Str(text.to_lowercase()),
+        ("split", None) => list(text.split_whitespace().collect()),
+        ("split", Some(separator)) if !separator.is_empty() => list(text.split(separator.as_str()).collect()),
+        ("splitlines" | "readlines", None) => list(text.lines().collect()),
+        _ => return None,
+    })
+}
+
+fn add(a: Py, b: Py) -> Result<Py, String> {
+    match (a, b) {
+        (Py::Str(a), Py::Str(b)) => Ok(Py::Str(a + &b)),
+        (Py::List(mut a), Py::List(b)) => {
+            a.extend(b);
+            Ok(Py::List(a))
+        }
+        (a, b) => arithmetic(a, b, |a, b| a + b),
+    }
+}
+
+fn union(a: Py, b: Py) -> Result<Py, String> {
+    match (a, b) {
+        (a @ Py::List(_), b @ Py::List(_)) => add(a, b),
+        (Py::Dict(mut a), Py::Dict(b)) => {
+            a.extend(b);
+            Ok(Py::Dict(a))
+        }
+        _ => Err("| is code".to_owned()),
+    }
+}
+
+fn arithmetic(a: Py, b: Py, of: impl Fn(f64, f64) -> f64) -> Result<Py, String> {
+    let number = |value: &Py| match value {
+        Py::Int(number) => Some(*number as f64),
+        Py::Float(number) => Some(*number),
+        _ => None,
+    };
+    let result =
+        number(&a).zip(number(&b)).map(|(a, b)| of(a, b)).ok_or("it computes with something else")?;
+    let whole = matches!((&a, &b), (Py::Int(_), Py::Int(_)));
+    Ok(if whole { Py::Int(result as i64) } else { Py::Float(result) })
+}
+
+fn as_text(value: &Py) -> Option<String> {
+    match value {
+        Py::Str(text) => Some(text.clone()),
+        Py::Int(number) => Some(number.to_string()),
+        Py::Float(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> Result<Py, String> {
+        let environment = |name: &str| (name == "HOME").then(|| "/root".to_owned());
+        let variables = [("base".to_owned(), Py::Str("/srv".into()))].into();
+        let directory = std::env::temp_dir();
+        evaluate(text, &World { variables, environment: &environment, directory, file: "/etc/x/c.py".into() })
+    }
+
+    fn text(text: &str) -> Py {
+        Py::Str(text.to_owned())
+    }
+
+    #[test]
+    fn data_is_read() {
+        for (source, wanted) in [
+            ("'a' \"b\" r'\\n'", text("ab\\n")),
+            ("'''x\ny'''", text("x\ny")),
+            ("0o600", Py::Int(384)),
+            ("60 * 60 * 24", Py::Int(86_400)),
+            ("1.5", Py::Float(1.5)),
+            ("-1", Py::Int(-1)),
+            ("{'a', 'b'}", Py::List(vec![text("a"), text("b")])),
+            ("set()", Py::List(vec![])),
+            ("('a',)", Py::List(vec![text("a")])),
+            ("(\n'a'\n)", text("a")),
+            ("{'a': [1, True], }", Py::Dict(vec![(text("a"), Py::List(vec![Py::Int(1), Py::Bool(true)]))])),
+            ("dict(a=1)", Py::Dict(vec![(text("a"), Py::Int(1))])),
+            ("os.environ['HOME'] + '/x'", text("/root/x")),
+            ("os.environ.get('NONE', 'y')", text("y")),
+            ("os.getenv('NONE')", Py::None),
+            ("os.path.join(base, 'db')", text("/srv/db")),
+            ("os.path.dirname(__file__)", text("/etc/x")),
+            ("f'{base}/{{x}}'", text("/srv/{x}")),
+            ("'a b'.split()", Py::List(vec![text("a"), text("b")])),
+            ("b'\\xff'", Py::Bytes(vec![255])),
+        ] {
+            assert_eq!(value(source), Ok(wanted), "{source}");
+        }
+    }
+
+    #[test]
+    fn code_is_named_and_not_run() {
+        for source in [
+            "my_hook",
+            "lambda s: 1",
+            "subprocess.check_output(['x'])",
+            "[x for x in y]",
+            "a if b else c",
+            "'a",
+            "{'a': }",
+            "1 +",
+        ] {
+            assert!(value(source).is_err(), "{source}");
+        }
+        assert!(value("os.environ['NONE']").unwrap_err().contains("NONE is not set"));
+        assert!(value(&"[".repeat(10_000)).is_err());
+    }
+}
