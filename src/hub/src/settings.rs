@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hubd_proto::{ProfileName, Secret, UserName};
-use hubd_store::{ConfiguredGroup, DEFAULT_ROLES, RoleDefinition, RoleMembers};
+use hubd_store::{ConfiguredGroup, CryptKeys, DEFAULT_ROLES, RoleDefinition, RoleMembers};
 use zeroize::Zeroizing;
 
 use crate::auth::scopes::CustomScopes;
@@ -22,6 +22,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// `JupyterHub.subdomain_host`: people's servers have hosts of their own. Then `public_url` is set, too.
     pub subdomains: Option<Subdomains>,
+    /// `JUPYTERHUB_CRYPT_KEY`: what encrypts `auth_state`.
+    pub crypt_keys: CryptKeys,
     /// The raw bytes that sign cookies: 32 when hubd made them, any number in an old installation.
     pub cookie_secret: Zeroizing<Vec<u8>>,
     /// `JupyterHub.cookie_max_age_days`: how long a login holds.

@@ -127,6 +127,7 @@ pub(crate) fn settings() -> Settings {
         public_url: None,
         subdomains: None,
         cookie_secret: Zeroizing::new(vec![7; 32]),
+        crypt_keys: hubd_store::CryptKeys::default(),
         cookie_max_age_days: 14.0,
         default_url: None,
         redirect_to_server: true,

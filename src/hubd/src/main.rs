@@ -43,6 +43,7 @@ fn main() -> ExitCode {
     let environment = Environment {
         cookie_secret: secret(secrets::COOKIE_SECRET_VARIABLE),
         proxy_token: secret(secrets::PROXY_TOKEN_VARIABLE),
+        crypt_key: secret(secrets::CRYPT_KEY_VARIABLE),
         journal_stream: std::env::var("JOURNAL_STREAM").ok(),
         socket_names: std::env::var("LISTEN_FDNAMES").ok(),
     };

@@ -47,6 +47,8 @@ pub struct Environment {
     pub cookie_secret: Option<Zeroizing<String>>,
     /// `CONFIGPROXY_AUTH_TOKEN`.
     pub proxy_token: Option<Zeroizing<String>>,
+    /// `JUPYTERHUB_CRYPT_KEY`.
+    pub crypt_key: Option<Zeroizing<String>>,
     /// `JOURNAL_STREAM`.
     pub journal_stream: Option<String>,
     /// `LISTEN_FDNAMES`.

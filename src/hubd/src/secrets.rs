@@ -12,6 +12,8 @@ use crate::config::problem::Origin;
 
 /// The environment variable with the secret in hex, as JupyterHub calls it.
 pub const COOKIE_SECRET_VARIABLE: &str = "JPY_COOKIE_SECRET";
+/// The environment variable with the keys that encrypt `auth_state`, as JupyterHub calls it.
+pub const CRYPT_KEY_VARIABLE: &str = "JUPYTERHUB_CRYPT_KEY";
 /// The environment variable with the token of the proxy's REST API, as configurable-http-proxy calls it.
 pub const PROXY_TOKEN_VARIABLE: &str = "CONFIGPROXY_AUTH_TOKEN";
 /// Length of a secret that hubd makes, in bytes, as JupyterHub's.

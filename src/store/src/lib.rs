@@ -9,6 +9,7 @@ mod error;
 mod schema;
 
 mod activity;
+mod auth_state;
 mod backup;
 mod groups;
 mod life;
@@ -27,6 +28,7 @@ mod users;
 mod encoding;
 mod hash;
 
+pub use auth_state::{AuthState, BadKey, CryptKeys};
 pub use backup::{CopyProgress, Existing, backup, backup_beside};
 pub use database::Store;
 pub use encoding::{JsonError, from_json, to_json};

@@ -227,7 +227,8 @@ impl Store {
     }
 
     /// What a login does to the rows: the user is made if need be, has the role `user` in any case, and
-    /// with `admin` given becomes an admin or stops being one. Activity is now.
+    /// with `admin` given becomes an admin or stops being one. Activity is now. What an earlier authenticator kept in
+    /// `auth_state` is gone, as in JupyterHub: PAM keeps nothing.
     pub fn login_user(
         &self,
         new: &NewUser,
@@ -242,7 +243,9 @@ impl Store {
                 set_admin(transaction, user.id, admin)?;
             }
             transaction
-                .prepare_cached("UPDATE users SET last_activity = ?2 WHERE id = ?1")?
+                .prepare_cached(
+                    "UPDATE users SET last_activity = ?2, encrypted_auth_state = NULL WHERE id = ?1",
+                )?
                 .execute(params![user.id, time_column(now)])?;
             must_find(transaction, &new.name)
         })

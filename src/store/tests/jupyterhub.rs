@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use hubd_store::{ServerStart, Store, hash_token, token_prefix};
+use hubd_store::{AuthState, CryptKeys, ServerStart, Store, hash_token, token_prefix};
 use rusqlite::Connection;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -77,6 +77,37 @@ fn the_real_jupyterhub_opens_our_file_and_we_find_its_token() {
     let token = store.token(printed.trim(), SystemTime::now()).unwrap().unwrap();
     assert_eq!((token.scopes, token.client_id.as_deref()), (vec!["inherit".to_owned()], Some("jupyterhub")));
     assert_eq!(token.user_id, Some(store.user("alice").unwrap().unwrap().id));
+}
+
+#[test]
+fn auth_state_is_read_by_the_other_program_both_ways() {
+    let Some((_, python)) = jupyterhub() else { return };
+    let place = Place::new();
+    let store = place.store();
+    let alice = store.ensure_user("alice", "c1", SystemTime::now()).unwrap();
+    let key = "0123456789abcdef".repeat(4);
+    let keys = CryptKeys::parse(&key).unwrap();
+    let state = serde_json::json!({ "token": "x", "é": [1, null] });
+    let token = keys.encrypt(&state, [9; 16], SystemTime::now());
+    store.set_auth_state(alice.id, token.as_deref()).unwrap();
+    let script = "import asyncio, json, sys\n\
+        from jupyterhub import crypto, orm\n\
+        db = orm.new_session_factory('sqlite:///' + sys.argv[1])()\n\
+        user = db.query(orm.User).one()\n\
+        async def go():\n\
+        \x20   state = await crypto.decrypt(user.encrypted_auth_state)\n\
+        \x20   print(json.dumps(state))\n\
+        \x20   user.encrypted_auth_state = await crypto.encrypt({'theirs': state})\n\
+        asyncio.run(go())\n\
+        db.commit()\n";
+    let printed = run(std::process::Command::new(python)
+        .env("JUPYTERHUB_CRYPT_KEY", key)
+        .arg("-c")
+        .arg(script)
+        .arg(place.file()));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap(), state);
+    let theirs = store.auth_state(alice.id, &keys).unwrap();
+    assert_eq!(theirs, AuthState::Known(serde_json::json!({ "theirs": state })));
 }
 
 #[test]

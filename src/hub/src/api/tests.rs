@@ -1,6 +1,7 @@
 //! The API over the router, with a helper that pretends.
 
 mod access;
+mod auth_state;
 mod changes;
 mod metrics;
 mod oauth;

@@ -29,9 +29,7 @@ pub async fn modify(ask: Ask, body: Body) -> Answer {
     if data.get("admin").and_then(Value::as_bool) == Some(true) && !user.admin && !caller.is_admin() {
         return Err(HttpError::forbidden("Only admins can grant admin permissions").into());
     }
-    if data.get("auth_state").is_some_and(|value| !value.is_null()) {
-        return Err(HttpError::bad_request("user.auth_state cannot be changed here").into());
-    }
+    let auth_state = data.get("auth_state").map(|value| ask.hub.sealed_auth_state(value)).transpose()?;
     let groups = belonging::groups(&ask, caller, &user, &data)?;
     let roles = belonging::roles(&ask, caller, &user, &data)?;
     let mut name = user.name.clone();
@@ -50,9 +48,14 @@ pub async fn modify(ask: Ask, body: Body) -> Answer {
     if let Some(change) = roles {
         ask.hub.store.change_roles(user.id, &change.taken(), &change.given())?;
     }
+    if let Some(token) = auth_state {
+        ask.hub.store.set_auth_state(user.id, token.as_deref())?;
+    }
     let user = ask.hub.store.user(&name)?.ok_or_else(|| HttpError::bare(StatusCode::NOT_FOUND))?;
     let viewer = Viewer { hub: &ask.hub, scopes: &caller.scopes };
-    Ok(json_answer(StatusCode::OK, &json!(viewer.user(&user, Servers::Active)?)))
+    let mut model = json!(viewer.user(&user, Servers::Active)?);
+    fill_auth_state(&ask, &user, &mut model)?;
+    Ok(json_answer(StatusCode::OK, &model))
 }
 
 /// `DELETE /users/NAME`: the servers are stopped first.
@@ -72,6 +75,14 @@ pub async fn delete(ask: Ask) -> Answer {
     }
     ask.hub.store.delete_user(user.id)?;
     Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// Puts `auth_state` into a model that has a place for it: only the model of one user shows it.
+pub fn fill_auth_state(ask: &Ask, user: &User, model: &mut Value) -> Result<(), HttpError> {
+    if let Some(place) = model.get_mut("auth_state") {
+        *place = ask.hub.auth_state(user)?;
+    }
+    Ok(())
 }
 
 /// The object of a body about a user: only keys that exist, each of its type.

@@ -72,7 +72,9 @@ pub async fn read(ask: Ask) -> Answer {
     let caller = ask.need(&scopes, Target::User(ask.path("name")))?;
     let user = ask.user()?;
     let model = Viewer { hub: &ask.hub, scopes: &caller.scopes }.user(&user, servers(&ask))?;
-    Ok(read_answer(&ask.parts.headers, &json!(model)))
+    let mut model = json!(model);
+    super::user_changes::fill_auth_state(&ask, &user, &mut model)?;
+    Ok(read_answer(&ask.parts.headers, &model))
 }
 
 /// `POST /users`: several users at once.

@@ -3,6 +3,7 @@
 //! Pages ask [`Hub::browser`](crate::Hub::browser) and [`Hub::may`](crate::Hub::may), the API asks
 //! [`Hub::caller`](crate::Hub::caller); `login.rs` is what a login and a logout do.
 
+mod auth_state;
 mod cookies;
 mod identity;
 mod login;

@@ -6,6 +6,7 @@ use hubd_hub::Settings;
 use hubd_hub::settings::{SocketKind, SpawnerSettings};
 use hubd_hub::subdomains::{SubdomainHook, Subdomains};
 use hubd_proto::ProfileName;
+use hubd_store::CryptKeys;
 use zeroize::Zeroizing;
 
 use super::Values;
@@ -49,6 +50,7 @@ pub fn settings(
         hub_api_url: hub_api_url(values, public, inner, problems),
         public_url: public_url.or(own),
         subdomains,
+        crypt_keys: CryptKeys::default(),
         cookie_secret: Zeroizing::new(Vec::new()),
         cookie_max_age_days: values.number(HUB, "cookie_max_age_days"),
         default_url: text("default_url"),

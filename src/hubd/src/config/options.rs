@@ -128,6 +128,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("Authenticator", "any_allow_config", Kind::Bool, "false", "Do not warn that nobody may log in."),
     opt("Authenticator", "username_map", Kind::TextTable, "{}", "Other names for people, after lower-casing: { \"alice.smith\" = \"asmith\" }. The helper starts a server only for the account that logged in, so a mapped name needs a rule in helper.toml(5).").live(),
     opt("Authenticator", "username_pattern", Kind::Text, "\"\"", "Regular expression that names have to match, from their start; nothing holds the end but $.").live(),
+    opt("Authenticator", "enable_auth_state", Kind::Bool, "false", "Keep what an authenticator tells of people, encrypted with JUPYTERHUB_CRYPT_KEY, which must be set then. PAM tells nothing; admins see and set it by the API."),
     opt("Authenticator", "manage_groups", Kind::Bool, "false", "Every login sets the person's groups in the hub: with PAM to the groups of the account, with shared-password to those of the password.").live(),
     opt("Authenticator", "delete_invalid_users", Kind::Bool, "false", "At the start, delete people from the database who have no account on this machine any more. Their homes are left alone."),
     opt("LocalAuthenticator", "allowed_groups", Kind::Set, "[]", "Members of these groups of the machine may log in, beside allowed_users.").live(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use hubd_hub::Settings;
 use hubd_proxy::{PairFiles, ProxySettings};
+use hubd_store::CryptKeys;
 use tracing::level_filters::LevelFilter;
 use zeroize::Zeroizing;
 
@@ -86,6 +87,8 @@ pub fn plan(values: &mut Values, environment: &Environment, problems: &mut Vec<P
     let scheme = if tls == TlsPlan::Plain { "http" } else { "https" };
     let host = if public.host.is_empty() { String::new() } else { address::in_url(&public.host) };
     let simple_spawner = spawner_is_simple(values);
+    let mut settings = super::hub::settings(values, &public, &inner, problems);
+    settings.crypt_keys = crypt_keys(values, environment, problems);
     Plan {
         public_url: format!("{scheme}://{host}:{}{}", public.port, public.prefix),
         public: resolve(values, &public, &["bind_url", "ip"], problems),
@@ -112,7 +115,7 @@ pub fn plan(values: &mut Values, environment: &Environment, problems: &mut Vec<P
         log_levels: log_levels(values, problems),
         log_file: Some(values.text(HUB, "log_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
         log_to: Destination::named(&values.text(HUB, "log_to")),
-        settings: super::hub::settings(values, &public, &inner, problems),
+        settings,
     }
 }
 
@@ -229,6 +232,25 @@ fn cookie_secret(
             CookieSecret::Given(Zeroizing::new(Vec::new()), origin)
         }
     }
+}
+
+/// The keys for `auth_state`. Without any it cannot be enabled, as in JupyterHub.
+fn crypt_keys(values: &Values, environment: &Environment, problems: &mut Vec<Problem>) -> CryptKeys {
+    let text = environment.crypt_key.as_ref().map_or("", |text| text.as_str());
+    let keys = CryptKeys::parse(text).unwrap_or_else(|error| {
+        let origin = Origin::Environment(crate::secrets::CRYPT_KEY_VARIABLE);
+        let cure = "make one with: openssl rand -hex 32; several are separated by ;";
+        problems.push(Problem::new(&origin, error.to_string(), cure));
+        CryptKeys::default()
+    });
+    let class = &["Authenticator"];
+    if values.yes(class, "enable_auth_state") && text.trim().is_empty() {
+        let origin = values.origin(class, "enable_auth_state");
+        let text = "auth_state is enabled, but encryption is not available: Encryption keys must be specified in \
+                    JUPYTERHUB_CRYPT_KEY env";
+        problems.push(Problem::new(&origin, text, "make a key with: openssl rand -hex 32"));
+    }
+    keys
 }
 
 fn proxy_token(values: &Values, environment: &Environment) -> ProxyToken {
@@ -404,6 +426,31 @@ mod tests {
         assert_eq!(given("", Some("b")).as_deref(), Some("b"));
         assert_eq!(given("", Some("")), None);
         assert_eq!(given("", None), None);
+    }
+
+    #[test]
+    fn auth_state_needs_keys_and_they_are_checked_and_not_shown() {
+        let planned = |enabled: &str, key: Option<&str>| {
+            let (mut values, mut problems) = (Values::default(), Vec::new());
+            let argument = super::super::Argument {
+                class: "Authenticator".into(),
+                key: "enable_auth_state".into(),
+                text: enabled.into(),
+            };
+            values.argument(&argument, &mut Vec::new(), &mut problems);
+            let crypt_key = key.map(|key| Zeroizing::new(key.to_owned()));
+            let environment = Environment { crypt_key, ..Environment::default() };
+            let keys = plan(&mut values, &environment, &mut problems).settings.crypt_keys.len();
+            (keys, problems.iter().map(ToString::to_string).collect::<String>())
+        };
+        assert_eq!(planned("false", None), (0, String::new()));
+        assert!(planned("true", None).1.contains("JUPYTERHUB_CRYPT_KEY"));
+        assert_eq!(
+            planned("true", Some(&format!("{};{}", "k".repeat(32), "ab".repeat(32)))),
+            (2, String::new())
+        );
+        let (_, refused) = planned("true", Some("tooshort"));
+        assert!(refused.contains("must be 32 bytes") && !refused.contains("tooshort"), "{refused}");
     }
 
     #[test]

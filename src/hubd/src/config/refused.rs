@@ -27,7 +27,7 @@ const FORM: &str = "there is always a login form here: delete the line";
 
 /// Whole classes: name and reason.
 const CLASSES: &[(&str, &str)] = &[
-    ("CryptKeeper", NOT_YET),
+    ("CryptKeeper", "keys come from the environment variable JUPYTERHUB_CRYPT_KEY: delete the line"),
     ("EventLogger", NOT_YET),
     ("HubAuth", SERVERS),
     ("HubOAuth", SERVERS),
@@ -153,9 +153,6 @@ const LATER: &[(&str, &[&str])] = &[
         "proxy_api_ip",
         "proxy_api_port",
         "use_legacy_stopped_server_status_code",
-    ]),
-    ("Authenticator", &[
-        "enable_auth_state",
     ]),
     ("LocalAuthenticator", &[
         "uids",
