@@ -1,63 +1,116 @@
 //! What of a user server's answer reaches the browser. All servers share the hub's origin, so what acts on
 //! the whole origin, or on another's part of it, is dropped.
 
-use http::HeaderMap;
-use http::header::{self, HeaderName, HeaderValue};
+use std::cell::RefCell;
+use std::time::{Duration, SystemTime};
 
-use crate::head::{is_hub_cookie, named_in_connection};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::fields::{Field, line};
+use crate::framing::Length;
+use crate::head::{frame, is_hub_cookie};
+use crate::kind::Kind;
+use crate::reply::ReplyHead;
 use crate::routes::Route;
 
-/// Hop-by-hop (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 6] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+/// By what an answer is judged.
+pub(crate) struct Rules<'a> {
+    pub(crate) route: &'a Route,
+    /// The path of the request.
+    pub(crate) path: &'a str,
+    pub(crate) hub_cookies: &'a [String],
+    /// The servers' cookies and promises are somebody else's business.
+    pub(crate) is_foreign: bool,
+    /// Takes the place of the server's `Location`.
+    pub(crate) location: Option<String>,
+}
 
-/// They tell the browser something about the whole origin: to forget its data, never to use plain HTTP again, to
-/// ask another server, to report errors to a stranger.
-const ABOUT_THE_ORIGIN: [&str; 6] =
-    ["clear-site-data", "strict-transport-security", "alt-svc", "nel", "report-to", "public-key-pins"];
+impl Rules<'_> {
+    /// The fields that go on, but those about framing.
+    pub(crate) fn kept<'h>(&self, head: &'h ReplyHead) -> impl Iterator<Item = Field<'h>> {
+        let in_route =
+            |scope: &[u8]| std::str::from_utf8(scope).is_ok_and(|scope| self.route.contains(scope));
+        let worker_scope = self.is_foreign || head.fields.all(Kind::WorkerScope).all(in_route);
+        head.fields.iter().filter(move |field| match field.kind {
+            // RFC 9110 section 7.6.1.
+            Kind::Connection | Kind::Hop | Kind::OfProxies | Kind::TransferEncoding | Kind::Upgrade => false,
+            Kind::ContentLength => false,
+            _ if head.options.names && head.fields.names(field.name) => false,
+            Kind::AboutTheOrigin => self.is_foreign,
+            Kind::WorkerScope => worker_scope,
+            Kind::SetCookie => self.is_foreign || self.may_set(field.value),
+            Kind::Location => self.location.is_none(),
+            _ => true,
+        })
+    }
 
-const WORKER_SCOPE: &str = "service-worker-allowed";
+    fn may_set(&self, cookie: &[u8]) -> bool {
+        let may = may_set(cookie, self.route, self.path, self.hub_cookies);
+        if !may {
+            tracing::warn!("cookie outside the server's part of the site dropped: {}", self.route.prefix);
+        }
+        may
+    }
 
-/// Removes from a server's answer what a server may not say. `path` is that of the request.
-pub(crate) fn clean(headers: &mut HeaderMap, route: &Route, path: &str, hub_cookies: &[String]) {
-    end_hop(headers);
-    for name in ABOUT_THE_ORIGIN {
-        headers.remove(name);
+    /// The fields for HTTP/2.
+    pub(crate) fn map(&self, head: &ReplyHead) -> HeaderMap {
+        let mut map = HeaderMap::with_capacity(16);
+        let location = self.location.as_ref().map(|value| (&b"location"[..], value.as_bytes()));
+        let lengths = head.fields.all(Kind::ContentLength).filter(|_| head.tells_length());
+        let lengths = lengths.take(1).map(|value| (&b"content-length"[..], value));
+        let kept = self.kept(head).map(|field| (field.name, field.value));
+        for (name, value) in kept.chain(lengths).chain(location) {
+            // The parser is as strict as these types are.
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+                map.append(name, value);
+            }
+        }
+        map
     }
-    let scopes: Vec<HeaderValue> = headers.get_all(WORKER_SCOPE).iter().cloned().collect();
-    if !scopes.iter().all(|scope| scope.to_str().is_ok_and(|scope| route.contains(scope))) {
-        headers.remove(WORKER_SCOPE);
-    }
-    if !headers.contains_key(header::SET_COOKIE) {
-        return;
-    }
-    let cookies: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
-    headers.remove(header::SET_COOKIE);
-    for cookie in cookies {
-        if may_set(cookie.as_bytes(), route, path, hub_cookies) {
-            headers.append(header::SET_COOKIE, cookie);
-        } else {
-            tracing::warn!("cookie outside the server's part of the site dropped: {}", route.prefix);
+
+    /// Writes the answer's head for HTTP/1.1, up to what is about this connection.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, head: &ReplyHead, length: Length) {
+        let mut digits = [b'0'; 3];
+        for (digit, divisor) in digits.iter_mut().zip([100, 10, 1]) {
+            // One decimal digit fits into a byte.
+            *digit += u8::try_from(head.status / divisor % 10).unwrap_or(0);
+        }
+        for piece in [b"HTTP/1.1 ", &digits[..], b" ", head.reason(), b"\r\n"] {
+            out.extend_from_slice(piece);
+        }
+        for field in self.kept(head) {
+            line(out, field.name, field.value);
+        }
+        if let Some(location) = &self.location {
+            line(out, b"Location", location.as_bytes());
+        }
+        match head
+            .fields
+            .first(Kind::ContentLength)
+            .filter(|_| length == Length::Empty && head.tells_length())
+        {
+            Some(told) => line(out, b"Content-Length", told),
+            None => frame(out, length),
+        }
+        if head.fields.first(Kind::Date).is_none() {
+            write_date(out);
         }
     }
 }
 
-/// Removes what is meant for this connection only.
-pub(crate) fn end_hop(headers: &mut HeaderMap) {
-    if let Some(named) = named_in_connection(headers) {
-        for name in named.iter().filter(|name| **name != header::CONTENT_LENGTH) {
-            headers.remove(name);
+/// Appends the date: whoever passes an answer on without one has to say when it came (RFC 9110 section 6.6.1).
+pub(crate) fn write_date(out: &mut Vec<u8>) {
+    thread_local! {
+        static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    DATE.with_borrow_mut(|(second, text)| {
+        if *second != now {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
+            (*second, *text) = (now, httpdate::fmt_http_date(time));
         }
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
+        line(out, b"Date", text.as_bytes());
+    });
 }
 
 /// Whether a server may set this cookie: with a name of its own, for its own part of the site.
@@ -94,18 +147,28 @@ mod tests {
     use crate::path::CanonicalPath;
     use crate::{Endpoint, Routes, Target};
 
+    const WORKER_SCOPE: &str = "service-worker-allowed";
+
     fn cleaned(path: &str, headers: &[(&str, &str)]) -> Vec<String> {
         let routes = Routes::default();
         for prefix in ["/user/a%40b/", "/user/alice/"] {
             routes.add(prefix, Target { endpoint: Endpoint::Unix("s".into()), uid: None });
         }
         let route = routes.find(&CanonicalPath::new(path).unwrap()).unwrap();
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
-        }
-        clean(&mut map, &route, path, &["hub-login".to_owned()]);
-        map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+        let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let mut head = ReplyHead::default();
+        head.read(format!("HTTP/1.1 200 OK\r\n{lines}\r\n").as_bytes(), false).unwrap().unwrap();
+        let hub_cookies = ["hub-login".to_owned()];
+        let rules =
+            Rules { route: &route, path, hub_cookies: &hub_cookies, is_foreign: false, location: None };
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let lines: Vec<_> =
+            rules.kept(&head).map(|field| format!("{}: {}", text(field.name), text(field.value))).collect();
+        assert_eq!(
+            rules.map(&head).iter().filter(|(name, _)| *name != "content-length").count(),
+            lines.len()
+        );
+        lines
     }
 
     fn sets(path: &str, cookie: &str) -> bool {
@@ -166,7 +229,9 @@ mod tests {
 
     #[test]
     fn what_acts_on_the_whole_origin_is_dropped() {
-        for name in ABOUT_THE_ORIGIN {
+        for name in
+            ["clear-site-data", "strict-transport-security", "alt-svc", "nel", "report-to", "public-key-pins"]
+        {
             assert!(cleaned("/user/alice/", &[(name, "x")]).is_empty(), "{name}");
         }
         assert!(cleaned("/user/alice/", &[(WORKER_SCOPE, "/")]).is_empty());
@@ -186,6 +251,6 @@ mod tests {
             ("proxy-authenticate", "x"),
             ("server", "TornadoServer"),
         ];
-        assert_eq!(cleaned("/user/alice/", &headers), ["content-length: 5", "server: TornadoServer"]);
+        assert_eq!(cleaned("/user/alice/", &headers), ["server: TornadoServer"]);
     }
 }

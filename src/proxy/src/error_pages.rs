@@ -4,16 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::body::{self, Upload};
 use crate::destination::Destination;
 use crate::foreign::{ForeignHub, HEALTH};
 use crate::target_tls::TargetTls;
-use crate::{App, BackendFailure, BoxBody, BoxFuture, backend};
+use crate::{App, BackendFailure, BoxBody, BoxFuture, backend, body, probe};
 
 /// How long the error target may take. The person waits for a page that says what is wrong.
 const FETCH_TIME: Duration = Duration::from_secs(10);
@@ -46,7 +45,7 @@ impl ErrorApp {
     }
 
     async fn page(&self, head: &Parts, status: StatusCode, cause: &str) -> Response<BoxBody> {
-        self.foreign.counters.proxied(status);
+        self.foreign.counters.proxied(status.as_u16());
         tracing::error!("{} {} {} {cause}", status.as_u16(), head.method, head.uri.path());
         let mut response = if head.headers.contains_key("sec-websocket-key") {
             // No program behind a WebSocket shows a page.
@@ -132,13 +131,9 @@ async fn ask(
         utf8_percent_encode(&url, QUERY_VALUE)
     );
     tracing::debug!("Requesting custom error page: {path}");
-    let mut request = Request::new(Upload::empty());
-    *request.uri_mut() = Uri::try_from(path).map_err(|error| error.to_string())?;
-    let host = HeaderValue::from_str(&server.authority).map_err(|error| error.to_string())?;
-    request.headers_mut().insert(HOST, host);
     let opened = backend::open(&server.target, FETCH_TIME, tls).await;
-    let mut sender = opened.map_err(|failure| cause(failure).to_owned())?;
-    let (head, page) = sender.send_request(request).await.map_err(|error| error.to_string())?.into_parts();
+    let link = opened.map_err(|failure| cause(failure).to_owned())?;
+    let (head, page) = probe::fetch(link, &server.authority, &path).await?;
     let page = body::collect(page, PAGE_BYTES_MAX).await.ok_or("it is larger than 1 MiB, or broke off")?;
     let mut response = Response::new(body::text(page));
     for name in [CONTENT_TYPE, CONTENT_ENCODING] {

@@ -3,17 +3,18 @@
 //! What differs from hubd's own way: the front is not known, so `X-Forwarded-*` of the other end are passed on with
 //! ours behind; and the servers' cookies and headers are somebody else's business, so they pass.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::request::Parts;
-use http::{Uri, response};
+use http::header::{HOST, HeaderName, HeaderValue};
 
 use crate::counters::Counters;
 use crate::destination::Destination;
 use crate::forward::Routed;
-use crate::head::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO};
+use crate::kind::Kind;
+use crate::reply::ReplyHead;
+use crate::request::RequestHead;
 use crate::routes::Route;
 use crate::target_tls::TargetTls;
 
@@ -64,14 +65,13 @@ impl Default for ForeignHub {
 
 impl ForeignHub {
     /// The path to look up: with the host in front, if that decides.
-    pub(crate) fn lookup_path(&self, head: &Parts) -> Option<String> {
-        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.and_then(|host| host.split(':').next()).unwrap_or_default();
-        self.host_routing.then(|| format!("/{host}{}", head.uri.path()))
+    pub(crate) fn lookup_path(&self, head: &RequestHead) -> Option<String> {
+        let host = head.host().split(':').next().unwrap_or_default();
+        self.host_routing.then(|| format!("/{host}{}", head.path()))
     }
 
-    /// The address for the server: the target's path, then the request's. Nothing if that is no address.
-    pub(crate) fn server_uri(&self, uri: &Uri, route: &Route) -> Option<Uri> {
+    /// The target for the server: that of the route, then the request's. Nothing if that is no target.
+    pub(crate) fn server_target<'a>(&self, head: &'a RequestHead, route: &Route) -> Option<Cow<'a, str>> {
         let destination = &route.destination;
         let (base, base_query) = if self.prepend_path {
             (destination.path.as_str(), destination.query.as_str())
@@ -79,9 +79,9 @@ impl ForeignHub {
             ("/", "")
         };
         if self.include_prefix && base == "/" && base_query.is_empty() {
-            return Some(uri.clone());
+            return Some(Cow::Borrowed(head.target()));
         }
-        let path = if self.include_prefix { uri.path() } else { self.without_prefix(uri.path(), route) };
+        let path = if self.include_prefix { head.path() } else { self.without_prefix(head.path(), route) };
         let mut text = base.to_owned();
         match (base.ends_with('/'), path.strip_prefix('/')) {
             (true, Some(rest)) => text.push_str(rest),
@@ -91,12 +91,12 @@ impl ForeignHub {
             }
             _ => text.push_str(path),
         }
-        let queries = [base_query, uri.query().unwrap_or_default()];
+        let queries = [base_query, head.query().unwrap_or_default()];
         for (query, mark) in queries.iter().filter(|query| !query.is_empty()).zip(['?', '&']) {
             text.push(mark);
             text.push_str(query);
         }
-        Uri::try_from(text).ok()
+        http::Uri::try_from(&text).ok().map(|_| Cow::Owned(text))
     }
 
     fn without_prefix<'a>(&self, path: &'a str, route: &Route) -> &'a str {
@@ -111,33 +111,36 @@ impl ForeignHub {
         rest.strip_prefix("%2F").or_else(|| rest.strip_prefix("%2f")).unwrap_or(rest)
     }
 
-    /// Adds what the server is told.
-    pub(crate) fn add_headers(&self, routed: &Routed, headers: &mut HeaderMap) {
-        if self.x_forward {
-            append_forwarded(routed, headers);
-        }
+    /// Fields that take the place of the browser's: what the server is told.
+    pub(crate) fn replaced(&self, head: &RequestHead, routed: &Routed) -> Vec<(HeaderName, Vec<u8>)> {
+        let mut replaced = if self.x_forward { forwarded(head, routed) } else { Vec::new() };
+        let mut replace = |name: &HeaderName, value: &[u8]| {
+            replaced.retain(|(other, _)| other != name);
+            replaced.push((name.clone(), value.to_vec()));
+        };
         for (name, value) in &self.headers {
-            headers.insert(name.clone(), value.clone());
+            replace(name, value.as_bytes());
         }
-        if self.change_origin
-            && let Ok(host) = HeaderValue::from_str(&routed.route.destination.authority)
-        {
-            headers.insert(header::HOST, host);
+        if self.change_origin {
+            replace(&HOST, routed.route.destination.authority.as_bytes());
         }
+        replaced
     }
 
-    /// Changes where a server sends the browser, if that is the server itself.
-    pub(crate) fn rewrite(&self, request: &Parts, destination: &Destination, answer: &mut response::Parts) {
-        let redirects = [201, 301, 302, 307, 308].contains(&answer.status.as_u16());
+    /// Where a server sends the browser, if that is the server itself and has to be changed.
+    pub(crate) fn location(
+        &self,
+        head: &RequestHead,
+        destination: &Destination,
+        reply: &ReplyHead,
+    ) -> Option<String> {
+        let redirects = [201, 301, 302, 307, 308].contains(&reply.status);
         if !redirects || !(self.auto_rewrite || self.protocol_rewrite.is_some()) {
-            return;
+            return None;
         }
-        let location = answer.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-        let host = request.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-        let rewritten = location.and_then(|location| self.rewritten(location, host, destination));
-        if let Some(value) = rewritten.and_then(|text| HeaderValue::try_from(text).ok()) {
-            answer.headers.insert(header::LOCATION, value);
-        }
+        let location = std::str::from_utf8(reply.fields.first(Kind::Location)?).ok()?;
+        let host = Some(head.host()).filter(|host| !host.is_empty());
+        self.rewritten(location, host, destination)
     }
 
     fn rewritten(&self, location: &str, host: Option<&str>, destination: &Destination) -> Option<String> {
@@ -157,35 +160,34 @@ impl ForeignHub {
 
 /// Each value goes behind what is there, after a bare comma; the host only where there is none, and not for
 /// WebSockets.
-fn append_forwarded(routed: &Routed, headers: &mut HeaderMap) {
+fn forwarded(head: &RequestHead, routed: &Routed) -> Vec<(HeaderName, Vec<u8>)> {
     let near = routed.peer.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_string();
-    let host = headers.get(header::HOST).cloned();
-    let port = host.as_ref().and_then(|host| host.to_str().ok()).and_then(port_of);
-    let https = routed.peer.https;
-    let port = port.unwrap_or(if https { "443" } else { "80" }.to_owned());
-    let scheme = match (routed.websocket, https) {
+    let (https, websocket) = (routed.peer.https, routed.asked.is_some());
+    let port = port_of(head.host()).unwrap_or(if https { "443" } else { "80" }.to_owned());
+    let scheme = match (websocket, https) {
         (false, false) => "http",
         (false, true) => "https",
         (true, false) => "ws",
         (true, true) => "wss",
     };
-    for (name, value) in
-        [(FORWARDED_FOR, near.as_str()), (FORWARDED_PORT, port.as_str()), (FORWARDED_PROTO, scheme)]
-    {
-        let before =
-            headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
-        let mut all = before;
+    let mut replaced = Vec::new();
+    for (kind, name, value) in [
+        (Kind::ForwardedFor, "x-forwarded-for", near.as_str()),
+        (Kind::ForwardedPort, "x-forwarded-port", port.as_str()),
+        (Kind::ForwardedProto, "x-forwarded-proto", scheme),
+    ] {
+        let mut all = head.fields.all(kind).collect::<Vec<_>>().join(&b", "[..]);
         if !all.is_empty() {
             all.push(b',');
         }
         all.extend_from_slice(value.as_bytes());
-        if let Ok(value) = HeaderValue::from_bytes(&all) {
-            headers.insert(name, value);
-        }
+        replaced.push((HeaderName::from_static(name), all));
     }
-    if let Some(host) = host.filter(|_| !routed.websocket && !headers.contains_key(FORWARDED_HOST)) {
-        headers.insert(FORWARDED_HOST, host);
+    let host = head.host();
+    if !host.is_empty() && !websocket && head.fields.first(Kind::ForwardedHost).is_none() {
+        replaced.push((HeaderName::from_static("x-forwarded-host"), host.as_bytes().to_vec()));
     }
+    replaced
 }
 
 /// The digits after the first colon that has some.
@@ -208,7 +210,10 @@ mod tests {
     }
 
     fn sent(foreign: &ForeignHub, prefix: &str, url: &str, uri: &str) -> String {
-        foreign.server_uri(&uri.parse().unwrap(), &route(prefix, url)).unwrap().to_string()
+        let mut head = RequestHead::default();
+        let text = format!("GET {uri} HTTP/1.1\r\n\r\n");
+        head.read(text.as_bytes(), crate::limits::HEADERS).unwrap().unwrap();
+        foreign.server_target(&head, &route(prefix, url)).unwrap().into_owned()
     }
 
     #[test]

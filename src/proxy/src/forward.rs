@@ -1,108 +1,74 @@
-//! From a request to an answer: to the app, or through to a user server.
+//! Where a request goes, and what is written to a server and to the browser: the same for HTTP/1.1 and HTTP/2.
 
-use std::pin::pin;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Response;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version, response};
-use http_body::Body;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 
-use crate::body::{self, Download, Inbound, Lease, Progress, Upload};
+use crate::answer::Rules;
+use crate::flow::Link;
 use crate::foreign::{self, ForeignHub};
-use crate::head::{self, Origin, Peer};
+use crate::framing::Length;
+use crate::head::{self, Outgoing};
 use crate::listen::Service;
+use crate::origin::{Origin, Peer, Visitor};
 use crate::path::{CanonicalPath, PathError};
+use crate::reply::ReplyHead;
+use crate::request::RequestHead;
 use crate::routes::Route;
 use crate::screen::{self, Refusal};
 use crate::websocket::Asked;
-use crate::wire::Watch;
-use crate::{BackendFailure, BoxBody, answer, backend, h2, upgrade};
+use crate::{BackendFailure, BoxBody, backend, body};
+
+/// A request that may go on.
+pub(crate) struct Judged {
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) peer: Peer,
+    pub(crate) way: Way,
+}
+
+/// Where it goes.
+pub(crate) enum Way {
+    /// To the app, with this target.
+    App(String),
+    /// To a server.
+    Server(Arc<Route>),
+}
 
 /// A request for a user server.
 pub(crate) struct Routed {
-    /// Cleaned, but with the hub's cookies: as the app sees it, should the server fail.
-    pub(crate) head: Parts,
     pub(crate) origin: Arc<Origin>,
     pub(crate) route: Arc<Route>,
     pub(crate) peer: Peer,
     /// It asks for another protocol.
-    pub(crate) websocket: bool,
+    pub(crate) asked: Option<Asked>,
 }
 
 impl Service {
-    /// Answers one request.
-    pub(crate) async fn answer(
+    /// Checks a request and finds out where it goes. How a body of HTTP/2 is framed is told in `framed`.
+    pub(crate) fn judge(
         &self,
-        peer: Peer,
-        watch: Arc<Watch>,
-        request: Request<Incoming>,
-    ) -> Response<BoxBody> {
-        let mut response = self.dispatch(peer, watch, request).await;
-        if let Some(hsts) = self.proxy.hsts.as_ref().filter(|_| peer.https) {
-            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
-        }
-        response
-    }
-
-    async fn dispatch(&self, peer: Peer, watch: Arc<Watch>, request: Request<Incoming>) -> Response<BoxBody> {
-        let seen = watch.seen();
-        let (mut head, body) = request.into_parts();
-        let asked = Asked::take(&mut head, &watch);
-        let body = Inbound::new(body, watch, seen);
-        h2::as_http1(&mut head);
-        if head.headers.len() > self.proxy.settings.limits.headers {
-            return refused(Refusal::Headers);
-        }
-        let host = match screen::screen(&mut head, seen) {
-            Ok(host) => host,
-            Err(refusal) => return refused(refusal),
-        };
-        let uri = head.uri.clone();
-        let path = match CanonicalPath::new(uri.path()) {
-            Ok(path) => path,
-            Err(error) => return refused(error.into()),
-        };
-        let find_out = |host| Origin::new(peer, host, &head.headers, &self.proxy.settings);
-        let origin =
-            if peer.trusted { Arc::new(find_out(host)) } else { body.watch().origin(host, find_out) };
-        let foreign = self.proxy.settings.foreign.as_deref();
-        head::clean(&mut head, peer.trusted || foreign.is_some());
-        head.extensions.insert(origin.client.clone());
-        let found = match foreign {
+        head: &mut RequestHead,
+        visitor: &Visitor,
+        framed: Option<Length>,
+    ) -> Result<Judged, Refusal> {
+        screen::screen(head, framed)?;
+        let settings = &self.proxy.settings;
+        let path = CanonicalPath::new(head.path())?;
+        let origin = visitor.origin(head.host(), &head.fields, settings);
+        let found = match &settings.foreign {
             None => self.proxy.routes.find_at(&origin.client.host, &path),
-            Some(foreign) => match self.find_foreign(foreign, &path, &head) {
-                Ok(found) => found,
-                Err(error) => return refused(error.into()),
-            },
+            Some(foreign) => self.find_foreign(foreign, &path, head)?,
         };
-        let Some(route) = found else {
-            head.uri = if foreign.is_some() { uri } else { screen::canonical_uri(&uri, &path) };
-            let response = self.proxy.app.call(Request::from_parts(head, body.boxed_unsync())).await;
-            let agrees = asked.is_some_and(|asked| asked.would_agree(response.status()));
-            return if agrees { refused(Refusal::NoWebSocket) } else { response };
+        let way = match found {
+            Some(route) => Way::Server(route),
+            None if settings.foreign.is_some() => Way::App(head.target().to_owned()),
+            None => Way::App(screen::canonical_target(head, &path)),
         };
-        let routed = Routed { head, origin, route, peer, websocket: asked.is_some() };
-        if let Some(foreign) = foreign {
-            foreign.counters.asked(routed.websocket);
-        }
-        // What is rare is boxed, so that the usual request's future stays small.
-        let result = match asked {
-            Some(_) if !body.is_end_stream() => return refused(Refusal::Framing),
-            Some(asked) => {
-                let limit = self.proxy.settings.answer_timeout;
-                in_time(limit, &Progress::default(), Box::pin(upgrade::start(self, &routed, asked))).await
-            }
-            None => self.exchange(&routed, body).await,
-        };
-        match result {
-            Ok(response) => response,
-            Err(failure) => self.proxy.app.answer_failure(&routed.head, &routed.route.prefix, failure).await,
-        }
+        Ok(Judged { origin, peer: visitor.peer, way })
     }
 
     /// The route of a request for somebody else's hub.
@@ -110,9 +76,9 @@ impl Service {
         &self,
         foreign: &ForeignHub,
         path: &CanonicalPath<'_>,
-        head: &Parts,
+        head: &RequestHead,
     ) -> Result<Option<Arc<Route>>, PathError> {
-        if head.uri == foreign::HEALTH {
+        if head.target() == foreign::HEALTH {
             return Ok(None);
         }
         let began = Instant::now();
@@ -124,138 +90,98 @@ impl Service {
         Ok(found)
     }
 
-    /// Sends a request to its server, which may take its time to answer, but not for ever.
-    async fn exchange(&self, routed: &Routed, body: Inbound) -> Result<Response<BoxBody>, BackendFailure> {
-        let upload = Upload::new(body, &routed.route);
-        let progress = upload.progress();
-        in_time(self.proxy.settings.answer_timeout, &progress, self.send(routed, upload)).await
-    }
-
-    /// Sends a request to its server, over a waiting connection if there is one.
-    async fn send(&self, routed: &Routed, upload: Upload) -> Result<Response<BoxBody>, BackendFailure> {
-        let progress = upload.progress();
-        let repeatable = upload.is_end_stream() && routed.head.method.is_idempotent();
-        let mut request = self.outgoing(routed, upload);
-        if let Some(mut sender) = routed.route.pool.take().await {
-            match sender.try_send_request(request).await {
-                Ok(response) => return self.relay(routed, response, Lease { sender, upload: progress }),
-                // The server may close a waiting connection at any time; then another one is tried, if that
-                // cannot do a thing twice.
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
-                    None if repeatable => request = self.outgoing(routed, Upload::empty()),
-                    None => return failed(routed, &progress, error.error()),
-                },
-            }
-        }
-        let timeout = self.proxy.settings.connect_timeout;
-        let mut sender = Box::pin(self.open(routed, timeout)).await?;
-        match sender.send_request(request).await {
-            Ok(response) => self.relay(routed, response, Lease { sender, upload: progress }),
-            Err(error) => failed(routed, &progress, &error),
-        }
-    }
-
-    /// The request as the server gets it; its path is that of the browser, byte for byte.
-    pub(crate) fn outgoing(&self, routed: &Routed, body: Upload) -> Request<Upload> {
-        let mut request = Request::new(body);
-        *request.method_mut() = routed.head.method.clone();
-        *request.uri_mut() = routed.head.uri.clone();
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = head::for_server(&routed.head, &routed.origin, &self.proxy.settings);
-        if let Some(foreign) = &self.proxy.settings.foreign {
-            foreign.add_headers(routed, request.headers_mut());
-            if let Some(uri) = foreign.server_uri(&routed.head.uri, &routed.route) {
-                *request.uri_mut() = uri;
-            }
-        }
-        request
-    }
-
-    /// A new connection to the server.
-    pub(crate) async fn open(
+    /// The head as the app sees it.
+    pub(crate) fn for_app(
         &self,
-        routed: &Routed,
-        timeout: Duration,
-    ) -> Result<SendRequest<Upload>, BackendFailure> {
-        let foreign = self.proxy.settings.foreign.as_deref();
-        let tls = foreign.and_then(|foreign| foreign.tls.as_ref());
-        backend::open(&routed.route.destination.target, timeout, tls).await
+        head: &RequestHead,
+        (origin, peer): (&Origin, Peer),
+        target: &str,
+    ) -> Result<Parts, Refusal> {
+        let believed = peer.trusted || self.proxy.settings.foreign.is_some();
+        let kept = |kind, name: &[u8]| head::passes(head, believed, kind, name);
+        let mut parts = head.parts(target, kept).ok_or(Refusal::Syntax)?;
+        parts.extensions.insert(origin.client.clone());
+        Ok(parts)
     }
 
-    /// Takes from a server's answer what must not reach the browser.
-    pub(crate) fn clean_answer(&self, routed: &Routed, answer: &mut response::Parts) {
+    /// Writes a request as the server gets it; its path is that of the browser, byte for byte.
+    pub(crate) fn write_request(&self, out: &mut Vec<u8>, head: &RequestHead, routed: &Routed) {
         let settings = &self.proxy.settings;
-        match &settings.foreign {
-            None => {
-                let path = routed.head.uri.path();
-                answer::clean(&mut answer.headers, &routed.route, path, &settings.hub_cookies);
+        let asked = routed.asked.as_ref();
+        let mut outgoing = Outgoing {
+            target: Cow::Borrowed(head.target()),
+            authority: &routed.route.destination.authority,
+            told: Some(&routed.origin.lines),
+            replaced: Vec::new(),
+            upgrade: asked.map(|asked| &asked.protocol[..]),
+            key: asked.and_then(Asked::key),
+        };
+        if let Some(foreign) = &settings.foreign {
+            outgoing.told = None;
+            outgoing.replaced = foreign.replaced(head, routed);
+            if let Some(target) = foreign.server_target(head, &routed.route) {
+                outgoing.target = target;
             }
-            Some(foreign) => {
-                foreign.counters.proxied(answer.status);
-                answer::end_hop(&mut answer.headers);
-                foreign.rewrite(&routed.head, &routed.route.destination, answer);
-            }
+        }
+        let believed = routed.peer.trusted || settings.foreign.is_some();
+        head::write(out, head, &outgoing, (settings, believed));
+    }
+
+    /// By what a server's answer is judged.
+    pub(crate) fn rules<'a>(
+        &'a self,
+        head: &'a RequestHead,
+        route: &'a Route,
+        reply: &ReplyHead,
+    ) -> Rules<'a> {
+        let settings = &self.proxy.settings;
+        let foreign = settings.foreign.as_deref();
+        if let Some(foreign) = foreign {
+            foreign.counters.proxied(reply.status);
+        }
+        Rules {
+            route,
+            path: head.path(),
+            hub_cookies: &settings.hub_cookies,
+            is_foreign: foreign.is_some(),
+            location: foreign.and_then(|foreign| foreign.location(head, &route.destination, reply)),
         }
     }
 
-    /// Passes a server's answer on.
-    pub(crate) fn relay(
+    /// A new connection to a server.
+    pub(crate) async fn open(&self, route: &Route) -> Result<Link, BackendFailure> {
+        let settings = &self.proxy.settings;
+        let tls = settings.foreign.as_deref().and_then(|foreign| foreign.tls.as_ref());
+        backend::open(&route.destination.target, settings.connect_timeout, tls).await
+    }
+
+    /// What the app says when a server fails.
+    pub(crate) async fn explain(
         &self,
+        head: &RequestHead,
         routed: &Routed,
-        response: Response<Incoming>,
-        lease: Lease,
-    ) -> Result<Response<BoxBody>, BackendFailure> {
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            tracing::warn!("server of {} changed the protocol without being asked", routed.route.prefix);
-            return Err(BackendFailure::BrokenAnswer);
-        }
-        let counts = response.status().as_u16() < 300;
-        let (mut head, body) = response.into_parts();
-        self.clean_answer(routed, &mut head);
-        head.version = Version::HTTP_11;
-        let body = Download::new(body, routed.route.clone(), lease, counts);
-        Ok(Response::from_parts(head, body.boxed_unsync()))
-    }
-}
-
-/// Waits for a server's answer. The limit begins anew as long as the server reads the request's body.
-async fn in_time<F>(
-    limit: Option<Duration>,
-    progress: &Progress,
-    answer: F,
-) -> Result<Response<BoxBody>, BackendFailure>
-where
-    F: Future<Output = Result<Response<BoxBody>, BackendFailure>>,
-{
-    let Some(limit) = limit else { return answer.await };
-    let mut answer = pin!(answer);
-    loop {
-        match tokio::time::timeout(limit, answer.as_mut()).await {
-            Ok(result) => return result,
-            Err(_) if progress.has_moved() => {}
-            Err(_) => return Err(BackendFailure::Timeout),
+        failure: BackendFailure,
+    ) -> Response<BoxBody> {
+        match self.for_app(head, (&routed.origin, routed.peer), head.target()) {
+            Ok(parts) => self.proxy.app.answer_failure(&parts, &routed.route.prefix, failure).await,
+            Err(refusal) => refused(refusal),
         }
     }
-}
 
-/// No answer came. If that is the browser's fault, because its body came too slowly, the app is not asked.
-fn failed(
-    routed: &Routed,
-    progress: &Progress,
-    error: &hyper::Error,
-) -> Result<Response<BoxBody>, BackendFailure> {
-    if progress.is_broken() { Ok(refused(Refusal::Slow)) } else { Err(broken(routed, error)) }
+    /// The longest wait for an answer.
+    pub(crate) fn answer_time(&self) -> Option<Duration> {
+        self.proxy.settings.answer_timeout
+    }
 }
 
 /// The server did not answer in HTTP, or closed instead of answering.
-pub(crate) fn broken(routed: &Routed, error: &hyper::Error) -> BackendFailure {
-    tracing::warn!("server of {} gave no answer: {error}", routed.route.prefix);
+pub(crate) fn broken(route: &Route, cause: &str) -> BackendFailure {
+    tracing::warn!("server of {} gave no answer: {cause}", route.prefix);
     BackendFailure::BrokenAnswer
 }
 
 /// The answer to what is not forwarded. The connection ends, because what follows on it may be part of a trick.
-fn refused(refusal: Refusal) -> Response<BoxBody> {
+pub(crate) fn refused(refusal: Refusal) -> Response<BoxBody> {
     tracing::debug!("request refused: {refusal}");
     let mut response = Response::new(body::text(format!("{refusal}\n")));
     *response.status_mut() = refusal.status();

@@ -3,9 +3,6 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use http::HeaderMap;
-use http::header::FORWARDED;
-
 /// What the header says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Forwarded {
@@ -17,11 +14,11 @@ pub(crate) struct Forwarded {
     pub(crate) host: Option<String>,
 }
 
-/// Reads the header, if it is there and well written.
-pub(crate) fn read(headers: &HeaderMap) -> Option<Forwarded> {
+/// Reads the values of the header, if it is there and well written.
+pub(crate) fn read<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Forwarded> {
     let mut found = None;
-    for value in headers.get_all(FORWARDED) {
-        for element in pieces(value.to_str().ok()?, ',') {
+    for value in values {
+        for element in pieces(std::str::from_utf8(value).ok()?, ',') {
             let known: &mut Forwarded = found.get_or_insert_default();
             (known.proto, known.host) = (None, None);
             let mut node = "unknown".to_owned();
@@ -98,11 +95,7 @@ mod tests {
     use super::*;
 
     fn read_of(values: &[&str]) -> Option<(String, Option<String>, Option<String>)> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(FORWARDED, value.parse().unwrap());
-        }
-        read(&headers).map(|known| (known.chain, known.proto, known.host))
+        read(values.iter().map(|value| value.as_bytes())).map(|known| (known.chain, known.proto, known.host))
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Counts frames of HTTP/2 that cost the sender nothing and bring nothing: whoever sends more of them than any
-//! browser does is cut off. (RFC 9113 section 10.5)
+//! A connection of HTTP/2, watched. Frames that cost the sender nothing and bring nothing are counted: whoever sends
+//! more of them than any browser does is cut off (RFC 9113 section 10.5). So is whoever does not read.
 
 use std::io;
 use std::pin::Pin;
@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
+
+use crate::patience::{Alarm, Patience};
 
 /// What every connection may send at once.
 const CREDIT_MAX: u64 = 1000;
@@ -27,11 +29,13 @@ pub(crate) struct Frames<S> {
     stream: S,
     scan: Scan,
     purse: Purse,
+    writing: Patience,
+    alarm: Alarm,
 }
 
 impl<S> Frames<S> {
-    pub(crate) fn new(stream: S) -> Self {
-        Self { stream, scan: Scan::default(), purse: Purse::new() }
+    pub(crate) fn new(stream: S, writing: Patience) -> Self {
+        Self { stream, scan: Scan::default(), purse: Purse::new(), writing, alarm: Alarm::default() }
     }
 }
 
@@ -137,7 +141,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Frames<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.paid(result)
+        self.written(cx, result)
     }
 
     fn poll_write_vectored(
@@ -146,7 +150,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Frames<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.paid(result)
+        self.written(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -154,7 +158,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Frames<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let result = Pin::new(&mut self.stream).poll_flush(cx).map_ok(|()| 0);
+        self.written(cx, result).map_ok(|_| ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -163,11 +168,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Frames<S> {
 }
 
 impl<S> Frames<S> {
-    fn paid(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = &result {
-            self.purse.earn(*bytes);
+    /// Passes a result on; one that is pending for too long becomes an error.
+    fn written(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &result {
+            Poll::Ready(Ok(bytes)) => {
+                self.purse.earn(*bytes);
+                self.writing.passed(*bytes);
+                result
+            }
+            Poll::Ready(Err(_)) => result,
+            Poll::Pending => {
+                self.alarm.poll(cx, self.writing.until()).map(|()| Err(io::ErrorKind::TimedOut.into()))
+            }
         }
-        result
     }
 }
 

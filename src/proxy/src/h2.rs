@@ -8,22 +8,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Version;
-use http::header::{self, HeaderValue};
-use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::frames::Frames;
-use crate::head::Peer;
 use crate::listen::Service;
-use crate::wire::{Watch, Wire};
+use crate::origin::Visitor;
+use crate::stream::Stream;
 use crate::{BoxBody, BoxError};
 
 /// What a stream may send before it is read, and all of them together: enough for 100 MB/s at a tenth of a second.
@@ -45,26 +41,19 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const STALL_TIME: Duration = Duration::from_secs(300);
 
 /// HTTP/2 on one connection.
-pub(crate) async fn speak<S>(service: Arc<Service>, stream: S, peer: Peer, watch: Arc<Watch>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+pub(crate) async fn speak(service: Arc<Service>, stream: Stream, visitor: Arc<Visitor>) {
     let stop = service.stop.clone();
     let settings = settings(&service);
     let limits = &service.proxy.settings.limits;
     let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
-    // What hyper tells of heads is enough here.
-    watch.leave_heads();
     let streams = Streams::new();
-    let stream = TokioIo::new(Frames::new(Wire::new(stream, watch.clone())));
+    let stream = TokioIo::new(Frames::new(stream, visitor.patience()));
     let answer = {
         let streams = streams.clone();
-        service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-            let (service, watch) = (service.clone(), watch.clone());
-            let guard = streams.begin();
-            request.extensions_mut().insert(guard.clone());
+        service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let (service, visitor, guard) = (service.clone(), visitor.clone(), streams.begin());
             async move {
-                let response = service.answer(peer, watch, request).await;
+                let response = service.answer(visitor, request, &guard).await;
                 Ok::<_, Infallible>(response.map(|body| Paced { body, guard }.boxed_unsync()))
             }
         })
@@ -126,37 +115,16 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tracked
     }
 }
 
-/// Writes a head of HTTP/2 as HTTP/1.1 has it: with a Host header, and all cookies in one (RFC 9113 sections
-/// 8.2.3 and 8.3.1).
-pub(crate) fn as_http1(head: &mut Parts) {
-    if head.version != Version::HTTP_2 {
-        return;
-    }
-    head.version = Version::HTTP_11;
-    if !head.headers.contains_key(header::HOST)
-        && let Some(authority) = head.uri.authority()
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
-    {
-        head.headers.insert(header::HOST, host);
-    }
-    let crumbs: Vec<&[u8]> = head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if crumbs.len() > 1
-        && let Ok(cookies) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
-    {
-        head.headers.insert(header::COOKIE, cookies);
-    }
-}
-
 /// The open streams of a connection.
 struct Streams {
-    open: Mutex<Vec<Weak<Stream>>>,
+    open: Mutex<Vec<Weak<H2Stream>>>,
     count: AtomicUsize,
     /// When the last one ended, and before the first one when the connection began.
     idle_since: Mutex<Instant>,
 }
 
 /// One stream, held by whatever works for it.
-pub(crate) struct Stream {
+pub(crate) struct H2Stream {
     streams: Arc<Streams>,
     /// Since when the browser has taken nothing of an answer that is there.
     waits_since: Mutex<Option<Instant>>,
@@ -168,8 +136,8 @@ impl Streams {
         Arc::new(Self { open: Mutex::default(), count: AtomicUsize::new(0), idle_since })
     }
 
-    fn begin(self: &Arc<Self>) -> Arc<Stream> {
-        let stream = Arc::new(Stream { streams: self.clone(), waits_since: Mutex::default() });
+    fn begin(self: &Arc<Self>) -> Arc<H2Stream> {
+        let stream = Arc::new(H2Stream { streams: self.clone(), waits_since: Mutex::default() });
         self.count.fetch_add(1, Ordering::AcqRel);
         let mut open = lock(&self.open);
         // The dead ones are cleared when they would make the list grow.
@@ -196,7 +164,7 @@ impl Streams {
     }
 }
 
-impl Stream {
+impl H2Stream {
     /// Notes whether something is there that the browser does not take.
     pub(crate) fn note_waiting(&self, waits: bool) {
         let mut since = lock(&self.waits_since);
@@ -204,7 +172,7 @@ impl Stream {
     }
 }
 
-impl Drop for Stream {
+impl Drop for H2Stream {
     fn drop(&mut self) {
         *lock(&self.streams.idle_since) = Instant::now();
         self.streams.count.fetch_sub(1, Ordering::AcqRel);
@@ -219,7 +187,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// browser has room for it.
 struct Paced {
     body: BoxBody,
-    guard: Arc<Stream>,
+    guard: Arc<H2Stream>,
 }
 
 impl Body for Paced {
@@ -299,17 +267,5 @@ mod tests {
         drop(second);
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(streams.idle_for().as_secs(), 3);
-    }
-
-    #[test]
-    fn a_head_becomes_one_of_http1_with_one_host_and_one_cookie_header() {
-        let request = http::Request::get("https://hub:80/a").version(Version::HTTP_2);
-        let request = request.header("cookie", "a=1").header("cookie", "b=2; c=3");
-        let mut head = request.body(()).unwrap().into_parts().0;
-        as_http1(&mut head);
-        assert_eq!(head.version, Version::HTTP_11);
-        assert_eq!(head.headers["host"], "hub:80");
-        let cookies: Vec<_> = head.headers.get_all("cookie").iter().collect();
-        assert_eq!(cookies, ["a=1; b=2; c=3"]);
     }
 }

@@ -3,33 +3,54 @@
 //! It knows routes and one [`App`] that answers what no route takes. It never knows users, tokens or the
 //! database.
 //!
-//! The way of a request: [`serve`] accepts (`listen`, `tls`), `forward` takes it apart, `screen` and `path` refuse
-//! what is ambiguous, [`Routes`] says whose it is, `head` decides what reaches the server, `backend` and
-//! `pool` connect, `body` or `upgrade` stream, `answer` decides what comes back.
+//! The way of a request: [`serve`] accepts (`listen`, `welcome`, `tls`), `http1` or `h2` reads its head into a
+//! `request`, `screen` and `path` refuse what is ambiguous, [`Routes`] says whose it is (`forward`), `head` decides
+//! what reaches the server, `backend` and `pool` connect, `exchange` (HTTP/1.1) or `call` (HTTP/2) asks it; `reply`
+//! reads the head of the answer, `answer` decides what comes back, `flow` or `upgrade` streams. `give` and `feed` do
+//! the same for the app.
+//!
+//! HTTP/1.1 is read and written here on both sides, with the parser of heads that hyper uses, too: the proxy's
+//! speed is that of this loop. HTTP/2 is hyper's.
 
 mod certificate;
 mod frames;
 mod h2;
+mod http1;
 mod limits;
 mod listen;
-mod patience;
 mod proxy_protocol;
+mod stream;
 mod tls;
-mod wire;
+mod welcome;
+
+mod buffer;
+mod fields;
+mod flow;
+mod framing;
+mod kind;
+mod patience;
+mod reply;
+mod request;
 
 mod answer;
+mod answer_h2;
 mod api;
 mod backend;
 mod body;
+mod call;
 mod counters;
 mod data;
 mod destination;
 mod error_pages;
+mod exchange;
+mod feed;
 mod foreign;
 mod forward;
 mod forwarded;
+mod give;
 mod head;
 mod network;
+mod origin;
 mod path;
 mod peer;
 mod pool;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::head::Peer;
+use crate::origin::Peer;
 
 /// Limits on browsers; defaults are safe.
 #[derive(Debug, Clone)]
@@ -22,8 +22,10 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Headers of a request.
     pub headers: usize,
-    /// How long a request's head may take, and how long a connection of HTTP/1.1 may be without a request.
+    /// How long a request's head may take, and how long a new connection may be without a request.
     pub header_timeout: Duration,
+    /// How long a connection of HTTP/1.1 may be without a request after the first one.
+    pub http1_idle_timeout: Duration,
     /// How long a connection of HTTP/2 may be without a request.
     pub idle_timeout: Duration,
     /// Bytes per second below which a request's body or the reader of an answer is given up, after a while.
@@ -32,7 +34,7 @@ pub struct Limits {
     pub http2_streams: u32,
 }
 
-/// As hyper has it: up to so many are read without asking for memory.
+/// Up to so many are read without asking for memory.
 pub(crate) const HEADERS: usize = 100;
 
 impl Default for Limits {
@@ -43,6 +45,7 @@ impl Default for Limits {
             header_bytes: 64 * 1024,
             headers: HEADERS,
             header_timeout: Duration::from_secs(10),
+            http1_idle_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(120),
             minimum_rate: 100,
             http2_streams: 100,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::header::{HOST, HeaderValue};
-use http::{Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::body::Upload;
+use crate::call::{Call, Download};
+use crate::reply::ReplyHead;
 use crate::{BackendFailure, Target, backend};
 
 /// Sends one `GET` to `target` as the proxy would (peer check included) and returns status and headers.
@@ -17,17 +17,44 @@ pub async fn probe(
     path: &str,
     timeout: Duration,
 ) -> Result<http::response::Parts, BackendFailure> {
-    let uri = Uri::try_from(path).map_err(|_| BackendFailure::BrokenAnswer)?;
-    let mut request = Request::new(Upload::empty());
-    *request.uri_mut() = uri;
-    request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
+    let out = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes();
     let exchange = async {
-        let mut sender = backend::open(target, timeout, None).await?;
-        let response = sender.send_request(request).await.map_err(|error| {
-            tracing::debug!("probe of {target:?} got no answer: {error}");
+        let mut call = Call::new(backend::open(target, timeout, None).await?, out, None);
+        let mut reply = ReplyHead::default();
+        call.reply(&mut reply, false, None).await.map_err(|error| {
+            tracing::debug!("probe of {target:?} got no answer: {error:?}");
             BackendFailure::BrokenAnswer
         })?;
-        Ok(response.into_parts().0)
+        Ok(parts(&reply))
     };
+    if !path.starts_with('/') || path.bytes().any(|byte| !byte.is_ascii_graphic()) {
+        return Err(BackendFailure::BrokenAnswer);
+    }
     tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(BackendFailure::Timeout))
+}
+
+/// Sends one `GET` and returns all of the answer.
+pub(crate) async fn fetch(
+    link: crate::flow::Link,
+    host: &str,
+    path: &str,
+) -> Result<(http::response::Parts, Download), &'static str> {
+    let out = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").into_bytes();
+    let (mut call, mut reply) = (Call::new(link, out, None), ReplyHead::default());
+    call.reply(&mut reply, false, None).await.map_err(|_| "it gives no answer of HTTP")?;
+    Ok((parts(&reply), Download::new(call, &reply, None)))
+}
+
+fn parts(reply: &ReplyHead) -> http::response::Parts {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    parts.headers = HeaderMap::new();
+    for field in reply.fields.iter() {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(field.name), HeaderValue::from_bytes(field.value))
+        {
+            parts.headers.append(name, value);
+        }
+    }
+    parts
 }

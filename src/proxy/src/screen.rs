@@ -1,13 +1,12 @@
 //! What is refused before anything is forwarded: requests that two programs may understand differently.
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::request::Parts;
-use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http::StatusCode;
 
+use crate::framing::{Length, content_length};
 use crate::head::is_host;
+use crate::kind::Kind;
 use crate::path::{CanonicalPath, PathError};
-use crate::wire::Seen;
+use crate::request::RequestHead;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +23,12 @@ pub(crate) enum Refusal {
     Encoding,
     #[error("the request is not written as the standard says: lines must end with CR and LF")]
     LineEnd,
+    #[error("the request is not written as the standard says")]
+    Syntax,
+    #[error("the request's head is too large")]
+    TooLarge,
+    #[error("the request's head comes too slowly")]
+    SlowHead,
     #[error("the request has too many headers")]
     Headers,
     #[error("there is no WebSocket at this address")]
@@ -40,163 +45,190 @@ impl Refusal {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Encoding => StatusCode::NOT_IMPLEMENTED,
-            Self::Headers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Headers | Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NoWebSocket => StatusCode::NOT_FOUND,
-            Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Host | Self::Authority | Self::Framing | Self::LineEnd | Self::Path(_) => {
+            Self::Slow | Self::SlowHead => StatusCode::REQUEST_TIMEOUT,
+            Self::Host | Self::Authority | Self::Framing | Self::LineEnd | Self::Syntax | Self::Path(_) => {
                 StatusCode::BAD_REQUEST
             }
         }
     }
 }
 
-/// Checks a request's head and reduces its target to origin-form. The host comes back, empty for HTTP/1.0
-/// without one.
-pub(crate) fn screen(head: &mut Parts, seen: Seen) -> Result<String, Refusal> {
-    if seen.bare_line_feed() {
-        return Err(Refusal::LineEnd);
-    }
-    if seen.fragment() {
-        return Err(PathError::Character.into());
-    }
-    if head.method == Method::TRACE || head.method == Method::CONNECT {
+/// Checks a request's head, reduces its target to origin-form, and finds out how its body is framed. A request of
+/// HTTP/2 says that in another way: its `framed` is kept.
+pub(crate) fn screen(head: &mut RequestHead, framed: Option<Length>) -> Result<(), Refusal> {
+    if matches!(head.method(), b"TRACE" | b"CONNECT") {
         return Err(Refusal::Method);
     }
-    let host = host(head)?;
-    framing(&head.headers, head.version, seen)?;
-    origin_form(head, &host)?;
-    Ok(host)
+    host(head)?;
+    let length = framing(head)?;
+    head.length = framed.unwrap_or(length);
+    origin_form(head)
 }
 
-fn host(head: &Parts) -> Result<String, Refusal> {
-    let mut hosts = head.headers.get_all(HOST).iter();
-    let host = match hosts.next() {
-        Some(host) => host.to_str().map_err(|_| Refusal::Host)?,
-        None if head.version < Version::HTTP_11 => "",
-        None => return Err(Refusal::Host),
-    };
-    if hosts.next().is_some() || (host.is_empty() && head.version >= Version::HTTP_11) {
-        return Err(Refusal::Host);
+fn host(head: &RequestHead) -> Result<(), Refusal> {
+    let mut hosts = head.fields.all(Kind::Host);
+    match (hosts.next(), hosts.next()) {
+        (None, _) | (Some(b""), None) if head.is_old => Ok(()),
+        (Some(host), None) if std::str::from_utf8(host).is_ok_and(is_host) => Ok(()),
+        _ => Err(Refusal::Host),
     }
-    if host.is_empty() || is_host(host) { Ok(host.to_owned()) } else { Err(Refusal::Host) }
 }
 
-/// hyper has refused most of this already (RFC 9112 section 6); what it lets pass is refused here.
-fn framing(headers: &HeaderMap, version: Version, seen: Seen) -> Result<(), Refusal> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
-            return Err(Refusal::Encoding);
+/// RFC 9112 section 6, without the choices that it leaves.
+fn framing(head: &RequestHead) -> Result<Length, Refusal> {
+    let mut codings = head.fields.all(Kind::TransferEncoding);
+    let mut lengths = head.fields.all(Kind::ContentLength);
+    match (codings.next(), lengths.next()) {
+        (None, None) => Ok(Length::Empty),
+        (None, Some(length)) if lengths.next().is_none() => {
+            content_length(length).map(Length::Known).ok_or(Refusal::Framing)
         }
-        let lengths = headers.contains_key(CONTENT_LENGTH) || seen.content_length();
-        if codings.next().is_some() || lengths || version < Version::HTTP_11 {
-            return Err(Refusal::Framing);
+        (Some(coding), None) if codings.next().is_none() && !head.is_old => {
+            let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
+            match coding.rsplit(|byte| *byte == b',').next() {
+                _ if is_chunked(coding) => Ok(Length::Chunked),
+                // Its end can be found, but this proxy would have to look inside.
+                Some(last) if is_chunked(last) => Err(Refusal::Encoding),
+                _ => Err(Refusal::Framing),
+            }
         }
+        _ => Err(Refusal::Framing),
     }
-    if headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
-        return Err(Refusal::Framing);
-    }
-    Ok(())
 }
 
-/// `GET http://host/path` means `GET /path` if it is the Host header's host.
-fn origin_form(head: &mut Parts, host: &str) -> Result<(), Refusal> {
-    let Some(authority) = head.uri.authority() else { return Ok(()) };
-    let scheme = head.uri.scheme();
-    let known = scheme == Some(&Scheme::HTTP) || scheme == Some(&Scheme::HTTPS);
-    if !known || !authority.as_str().eq_ignore_ascii_case(host) {
-        return Err(Refusal::Authority);
-    }
-    let path = match head.uri.path_and_query() {
-        Some(path) if path.as_str().starts_with('?') => {
-            PathAndQuery::try_from(format!("/{}", path.as_str())).map_err(|_| PathError::Character)?
+/// `GET http://host/path` means `GET /path` if it is the Host field's host.
+fn origin_form(head: &mut RequestHead) -> Result<(), Refusal> {
+    let (mut authority, mut rest) = (head.authority, head.target);
+    if authority.is_none()
+        && let Some((scheme, after)) = head.target().split_once("://")
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    {
+        if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+            return Err(Refusal::Authority);
         }
-        Some(path) if !path.as_str().is_empty() => path.clone(),
-        _ => PathAndQuery::from_static("/"),
-    };
-    head.uri = Uri::from(path);
-    Ok(())
+        let length = after.find(['/', '?', '#']).unwrap_or(after.len());
+        let start = head.target.after(scheme.len() + "://".len());
+        (authority, rest) = (Some(start.up_to(length)), start.after(length));
+    }
+    if let Some(authority) = authority {
+        if !head.fields.text(authority).eq_ignore_ascii_case(head.host()) {
+            return Err(Refusal::Authority);
+        }
+        if !head.fields.text(rest).starts_with('/') {
+            let target = format!("/{}", head.fields.text(rest));
+            rest = head.fields.keep(target.as_bytes());
+        }
+    }
+    head.target = rest;
+    characters(head.target())
+}
+
+/// A fragment is for the browser alone, and what no address may have is not passed on (RFC 3986 section 3, with what
+/// browsers send nevertheless).
+fn characters(target: &str) -> Result<(), Refusal> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let in_path = |byte: u8| !matches!(byte, 0..=0x20 | b'#' | b'<' | b'>' | b'`' | 0x7f);
+    let in_query = |byte: u8| !matches!(byte, 0..=0x20 | b'"' | b'#' | b'<' | b'>' | 0x7f);
+    if path.bytes().all(in_path) && query.bytes().all(in_query) {
+        Ok(())
+    } else {
+        Err(PathError::Character.into())
+    }
 }
 
 /// The same address with its path in canonical form, for the app.
-pub(crate) fn canonical_uri(uri: &Uri, path: &CanonicalPath<'_>) -> Uri {
-    if path.as_str() == uri.path() {
-        return uri.clone();
-    }
-    let text = match uri.query() {
+pub(crate) fn canonical_target(head: &RequestHead, path: &CanonicalPath<'_>) -> String {
+    match head.query() {
         Some(query) => format!("{}?{query}", path.as_str()),
         None => path.as_str().to_owned(),
-    };
-    // A canonical path has only characters that an address may have.
-    Uri::try_from(text).unwrap_or_else(|_| uri.clone())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::Request;
+    use crate::limits::HEADERS;
 
-    fn screened(request: http::request::Builder) -> Result<(String, Uri), Refusal> {
-        let mut head = request.body(()).unwrap().into_parts().0;
-        screen(&mut head, crate::wire::Watch::new(100, None).seen()).map(|host| (host, head.uri))
-    }
-
-    fn get(uri: &str) -> http::request::Builder {
-        Request::get(uri)
+    fn screened(text: &str) -> Result<RequestHead, Refusal> {
+        let mut head = RequestHead::default();
+        let text = text.replace('\n', "\r\n");
+        head.read(text.as_bytes(), HEADERS)?.expect("the head is whole");
+        screen(&mut head, None).map(|()| head)
     }
 
     #[test]
     fn trace_and_connect_are_refused() {
-        for method in [Method::TRACE, Method::CONNECT] {
-            let request = Request::builder().method(method).uri("/").header(HOST, "h");
-            assert_eq!(screened(request).unwrap_err().status(), 405);
+        for method in ["TRACE", "CONNECT"] {
+            let refusal = screened(&format!("{method} / HTTP/1.1\nHost: h\n\n")).unwrap_err();
+            assert_eq!(refusal.status(), 405);
         }
     }
 
     #[test]
     fn exactly_one_host_is_needed() {
-        assert_eq!(screened(get("/")), Err(Refusal::Host));
-        assert_eq!(screened(get("/").header(HOST, "a").header(HOST, "a")), Err(Refusal::Host));
-        for bad in ["", "a b", "a@b", "a/b", "a,b"] {
-            assert_eq!(screened(get("/").header(HOST, bad)), Err(Refusal::Host), "{bad}");
+        let get = |hosts: &str| screened(&format!("GET / HTTP/1.1\n{hosts}\n")).map(|_| ());
+        assert_eq!(get(""), Err(Refusal::Host));
+        assert_eq!(get("Host: a\nHost: a\n"), Err(Refusal::Host));
+        for bad in ["", "a b", "a@b", "a/b", "a,b", "\u{e4}"] {
+            assert_eq!(get(&format!("Host: {bad}\n")), Err(Refusal::Host), "{bad}");
         }
-        assert_eq!(screened(get("/").header(HOST, "[::1]:80")).unwrap().0, "[::1]:80");
-        assert_eq!(screened(get("/").version(Version::HTTP_10)).unwrap().0, "");
+        assert_eq!(screened("GET / HTTP/1.1\nHost: [::1]:80\n\n").unwrap().host(), "[::1]:80");
+        assert_eq!(screened("GET / HTTP/1.0\n\n").unwrap().host(), "");
     }
 
     #[test]
     fn absolute_form_becomes_origin_form_if_host_agrees() {
-        let uri = |uri, host| screened(get(uri).header(HOST, host)).map(|(_, uri)| uri.to_string());
-        assert_eq!(uri("http://Hub.example:80/a?b", "hub.example:80").as_deref(), Ok("/a?b"));
-        assert_eq!(uri("https://hub", "hub").as_deref(), Ok("/"));
-        assert_eq!(uri("http://hub?x", "hub").as_deref(), Ok("/?x"));
-        assert_eq!(uri("http://evil/a", "hub"), Err(Refusal::Authority));
-        assert_eq!(uri("http://hub@evil/a", "hub"), Err(Refusal::Authority));
-        assert_eq!(uri("ftp://hub/a", "hub"), Err(Refusal::Authority));
+        let target = |target: &str, host: &str| {
+            let head = screened(&format!("GET {target} HTTP/1.1\nHost: {host}\n\n"))?;
+            Ok(head.target().to_owned())
+        };
+        assert_eq!(target("http://Hub.example:80/a?b", "hub.example:80").as_deref(), Ok("/a?b"));
+        assert_eq!(target("HTTPS://hub", "hub").as_deref(), Ok("/"));
+        assert_eq!(target("http://hub?x", "hub").as_deref(), Ok("/?x"));
+        assert_eq!(target("/a?http://hub/", "hub").as_deref(), Ok("/a?http://hub/"));
+        assert_eq!(target("http://evil/a", "hub"), Err(Refusal::Authority));
+        assert_eq!(target("http://hub@evil/a", "hub"), Err(Refusal::Authority));
+        assert_eq!(target("ftp://hub/a", "hub"), Err(Refusal::Authority));
+        for bad in ["/a#b", "/a?b#c", "http://hub#c", "/a<b", "/a?\"b"] {
+            assert_eq!(target(bad, "hub"), Err(PathError::Character.into()), "{bad}");
+        }
     }
 
     #[test]
     fn ambiguous_framing_is_refused() {
-        let post = || get("/").header(HOST, "h");
-        assert!(screened(post().header(TRANSFER_ENCODING, "Chunked")).is_ok());
-        for coding in ["gzip, chunked", "chunked, chunked", "identity", "\x0bchunked", "x"] {
-            let Ok(value) = http::HeaderValue::from_bytes(coding.as_bytes()) else { continue };
-            assert_eq!(screened(post().header(TRANSFER_ENCODING, value)), Err(Refusal::Encoding), "{coding}");
+        let post =
+            |fields: &str| screened(&format!("POST / HTTP/1.1\nHost: h\n{fields}\n")).map(|head| head.length);
+        assert_eq!(post(""), Ok(Length::Empty));
+        assert_eq!(post("Content-Length: 3\n"), Ok(Length::Known(3)));
+        assert_eq!(post("Transfer-Encoding: Chunked\n"), Ok(Length::Chunked));
+        for coding in ["gzip, chunked", "chunked, chunked"] {
+            assert_eq!(post(&format!("Transfer-Encoding: {coding}\n")), Err(Refusal::Encoding), "{coding}");
         }
-        let both = post().header(TRANSFER_ENCODING, "chunked").header(CONTENT_LENGTH, "3");
-        assert_eq!(screened(both), Err(Refusal::Framing));
-        let twice = post().header(TRANSFER_ENCODING, "chunked").header(TRANSFER_ENCODING, "chunked");
-        assert_eq!(screened(twice), Err(Refusal::Framing));
-        let old = post().header(TRANSFER_ENCODING, "chunked").version(Version::HTTP_10);
-        assert_eq!(screened(old), Err(Refusal::Framing));
-        let lengths = post().header(CONTENT_LENGTH, "3").header(CONTENT_LENGTH, "3");
-        assert_eq!(screened(lengths), Err(Refusal::Framing));
+        for fields in [
+            "Transfer-Encoding: identity\n",
+            "Transfer-Encoding: chunked, gzip\n",
+            "Transfer-Encoding: xchunked\n",
+            "Transfer-Encoding:\n",
+            "Transfer-Encoding: chunked\nContent-Length: 3\n",
+            "Content-Length: 3\nTransfer-Encoding: chunked\n",
+            "Transfer-Encoding: chunked\nTransfer-Encoding: chunked\n",
+            "Content-Length: 3\nContent-Length: 3\n",
+            "Content-Length: 3, 3\n",
+            "Content-Length: +3\n",
+            "Content-Length:\n",
+        ] {
+            assert_eq!(post(fields), Err(Refusal::Framing), "{fields}");
+        }
+        let old = screened("POST / HTTP/1.0\nHost: h\nTransfer-Encoding: chunked\n\n");
+        assert_eq!(old.unwrap_err(), Refusal::Framing);
     }
 
     #[test]
     fn the_app_sees_the_canonical_path_and_the_query_as_sent() {
-        let uri: Uri = "/hub/%75ser/a%2fb?next=%2f".parse().unwrap();
-        let path = CanonicalPath::new(uri.path()).unwrap();
-        assert_eq!(canonical_uri(&uri, &path), "/hub/user/a%2Fb?next=%2f");
+        let head = screened("GET /hub/%75ser/a%2fb?next=%2f HTTP/1.1\nHost: h\n\n").unwrap();
+        let path = CanonicalPath::new(head.path()).unwrap();
+        assert_eq!(canonical_target(&head, &path), "/hub/user/a%2Fb?next=%2f");
     }
 }

@@ -11,11 +11,11 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::certificate::{PairFiles, TlsError, read_chain, read_key};
+use crate::stream::Socket;
 use crate::tls::provider;
 
 /// Where Debian and Red Hat keep the authorities that everybody trusts.
@@ -61,11 +61,7 @@ impl TargetTls {
     }
 
     /// The handshake with the target of this name or address.
-    pub(crate) async fn connect(
-        &self,
-        host: &str,
-        stream: TcpStream,
-    ) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(&self, host: &str, stream: Socket) -> std::io::Result<TlsStream<Socket>> {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let name = ServerName::try_from(bare.to_owned()).map_err(std::io::Error::other)?;
         TlsConnector::from(self.0.clone()).connect(name, stream).await

@@ -9,21 +9,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::header::{self, HeaderValue};
-use http::{Response, StatusCode};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
 
-use crate::body::{self, Lease, Upload};
-use crate::forward::{Routed, broken};
-use crate::h2::Stream;
+use crate::exchange::end_fields;
+use crate::fields::line;
+use crate::flow::Link;
+use crate::forward::Routed;
+use crate::framing::Length;
+use crate::h2::H2Stream;
+use crate::http1::{Connection, Work};
 use crate::listen::Service;
+use crate::origin::Visitor;
 use crate::routes::Route;
-use crate::websocket::Asked;
-use crate::wire::Watch;
-use crate::{BackendFailure, BoxBody};
+use crate::stream::Stream;
 
 /// Bytes moved at once. One buffer a thread serves all tunnels, so that an idle one holds none.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -34,87 +34,82 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_BYTES].into_boxed_slice());
 }
 
-/// Asks the server for the upgrade. If it agrees, a task joins both ends; any other answer is passed on.
-pub(crate) async fn start(
-    service: &Service,
-    routed: &Routed,
-    asked: Asked,
-) -> Result<Response<BoxBody>, BackendFailure> {
-    let mut request = service.outgoing(routed, Upload::empty());
-    request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    request.headers_mut().insert(header::UPGRADE, asked.protocol.clone());
-    let upload = request.body().progress();
-    let timeout = service.proxy.settings.connect_timeout;
-    let mut sender = service.open(routed, timeout).await?;
-    let mut response = sender.send_request(request).await.map_err(|error| broken(routed, &error))?;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        if asked.would_agree(response.status()) {
-            tracing::warn!("server of {} did not change the protocol as asked", routed.route.prefix);
-            return Err(BackendFailure::BrokenAnswer);
-        }
-        return service.relay(routed, response, Lease { sender, upload });
-    }
-    if !asked.is_agreed(response.headers()) {
-        tracing::warn!("server of {} changed to a protocol nobody asked for", routed.route.prefix);
-        return Err(BackendFailure::BrokenAnswer);
-    }
-    let server = hyper::upgrade::on(&mut response);
-    let mut switching = Response::new(body::text(""));
-    let (mut head, _) = response.into_parts();
-    service.clean_answer(routed, &mut head);
-    (*switching.status_mut(), *switching.headers_mut()) = asked.agreement(head.headers);
-    routed.route.touch();
-    let stream = routed.head.extensions.get::<Arc<Stream>>().cloned();
-    let tunnel = Tunnel::new(routed.route.clone(), stream, asked.watch);
-    service.tunnels.spawn(run(asked.client, server, tunnel, service.end.clone()));
-    Ok(switching)
+/// A server that has agreed to another protocol, towards a browser that speaks HTTP/1.1.
+pub(crate) struct Switched {
+    server: Link,
+    /// What the browser is told.
+    head: Vec<u8>,
+    route: Arc<Route>,
 }
 
-/// Joins the two ends, until both have closed or the proxy ends.
-async fn run(
-    client: OnUpgrade,
-    server: OnUpgrade,
-    mut tunnel: Tunnel,
-    end: tokio_util::sync::CancellationToken,
-) {
-    let (mut client, mut server) = match (client.await, server.await) {
-        (Ok(client), Ok(server)) => (TokioIo::new(client), TokioIo::new(server)),
-        (client, server) => {
-            let error = client.err().or(server.err());
-            return tracing::debug!("no upgrade for {}: {error:?}", tunnel.route.prefix);
-        }
-    };
-    tokio::select! {
-        result = poll_fn(|cx| tunnel.poll(cx, &mut client, &mut server)) => {
-            if let Err(error) = result {
-                tracing::debug!("tunnel of {} broke: {error}", tunnel.route.prefix);
-            }
-        }
-        () = end.cancelled() => {}
+impl Switched {
+    /// After the server's agreement, which is in `work`.
+    pub(crate) fn new(service: &Service, server: Link, work: &Work, routed: &Routed) -> Box<Self> {
+        let mut head = Vec::new();
+        service.rules(&work.request, &routed.route, &work.reply).write(&mut head, &work.reply, Length::Empty);
+        end_fields(&mut head, service, routed.peer.https);
+        line(&mut head, b"Connection", b"Upgrade");
+        let protocol = routed.asked.as_ref().map(|asked| &asked.protocol[..]);
+        line(&mut head, b"Upgrade", protocol.unwrap_or_default());
+        head.extend_from_slice(b"\r\n");
+        Box::new(Self { server, head, route: routed.route.clone() })
+    }
+
+    /// Lets a task of its own join both ends.
+    pub(crate) fn start(self, connection: Connection) {
+        let Self { server, mut head, route } = self;
+        let Connection { service, visitor, link, .. } = connection;
+        head.extend_from_slice(server.input.bytes());
+        let early = link.input.bytes().to_vec();
+        let tunnel = Tunnel::new(route, None, visitor).with_waiting(early, head);
+        service.tunnels.spawn(tunnel.run(link.stream, server.stream, service.end.clone()));
     }
 }
 
-struct Tunnel {
+/// Two ends that are joined.
+pub(crate) struct Tunnel {
     up: Half,
     down: Half,
     route: Arc<Route>,
     /// With HTTP/2.
-    stream: Option<Arc<Stream>>,
-    _watch: Arc<Watch>,
+    stream: Option<Arc<H2Stream>>,
+    _visitor: Arc<Visitor>,
     /// Runs once one half has ended.
     last: Option<Pin<Box<Sleep>>>,
 }
 
 impl Tunnel {
-    fn new(route: Arc<Route>, stream: Option<Arc<Stream>>, watch: Arc<Watch>) -> Self {
-        Self { up: Half::default(), down: Half::default(), route, stream, _watch: watch, last: None }
+    pub(crate) fn new(route: Arc<Route>, stream: Option<Arc<H2Stream>>, visitor: Arc<Visitor>) -> Self {
+        route.touch();
+        Self { up: Half::default(), down: Half::default(), route, stream, _visitor: visitor, last: None }
+    }
+
+    /// With bytes that have come already, for the server and for the browser.
+    pub(crate) fn with_waiting(mut self, up: Vec<u8>, down: Vec<u8>) -> Self {
+        (self.up.waiting, self.down.waiting) = (up, down);
+        self
+    }
+
+    /// Joins the two ends, until both have closed or the proxy ends.
+    pub(crate) async fn run<C>(mut self, mut client: C, mut server: Stream, end: CancellationToken)
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+    {
+        tokio::select! {
+            result = poll_fn(|cx| self.poll(cx, &mut client, &mut server)) => {
+                if let Err(error) = result {
+                    tracing::debug!("tunnel of {} broke: {error}", self.route.prefix);
+                }
+            }
+            () = end.cancelled() => {}
+        }
     }
 
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        client: &mut TokioIo<Upgraded>,
-        server: &mut TokioIo<Upgraded>,
+        client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        server: &mut Stream,
     ) -> Poll<io::Result<()>> {
         let up = self.up.poll(cx, client, server, &self.route)?;
         let down = self.down.poll(cx, server, client, &self.route)?;
@@ -154,8 +149,8 @@ impl Half {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut TokioIo<Upgraded>,
-        to: &mut TokioIo<Upgraded>,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
         route: &Route,
     ) -> Poll<io::Result<()>> {
         loop {
@@ -179,7 +174,11 @@ impl Half {
         }
     }
 
-    fn write_waiting(&mut self, cx: &mut Context<'_>, to: &mut TokioIo<Upgraded>) -> Poll<io::Result<()>> {
+    fn write_waiting(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
         while let Some(rest) = self.waiting.get(self.written..).filter(|rest| !rest.is_empty()) {
             let written = ready!(Pin::new(&mut *to).poll_write(cx, rest))?;
             if written == 0 {
@@ -197,8 +196,8 @@ impl Half {
     fn read_and_write(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut TokioIo<Upgraded>,
-        to: &mut TokioIo<Upgraded>,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
     ) -> io::Result<Poll<()>> {
         BUFFER.with_borrow_mut(|buffer| {
             let mut read = ReadBuf::new(buffer);

@@ -47,6 +47,7 @@ fn limits(values: &Values) -> Limits {
         header_bytes: count("max_header_bytes"),
         headers: count("max_headers"),
         header_timeout: seconds(values, "header_timeout"),
+        http1_idle_timeout: seconds(values, "http1_idle_timeout"),
         idle_timeout: seconds(values, "idle_timeout"),
         minimum_rate: u64::try_from(values.integer(PROXY, "minimum_rate")).unwrap_or(0),
         http2_streams: u32::try_from(values.integer(PROXY, "http2_streams")).unwrap_or(1),

@@ -100,7 +100,7 @@ fn settings(flags: &Flags, foreign: Arc<ForeignHub>) -> ProxySettings {
     // Who is in front is not known: one address may be everybody's.
     settings.limits.connections_per_address = usize::MAX;
     if let Some(millis) = flags.keep_alive_timeout.filter(|millis| *millis > 0) {
-        settings.limits.header_timeout = Duration::from_millis(millis);
+        settings.limits.http1_idle_timeout = Duration::from_millis(millis);
     }
     settings
 }
