@@ -191,6 +191,22 @@ fn killing_the_session_process_ends_the_server_and_blocks_nothing() -> Result<()
 }
 
 #[test]
+fn killing_the_session_process_leaves_nothing_in_the_background() -> Result<()> {
+    let case = Case::new()?;
+    let mut connection = case.helper.connect()?;
+    let status = connection.start(case.start("family")?)?;
+    wait_for("the family", || case.user.processes().is_ok_and(|count| count >= 4))?;
+    let stat = fs::read_to_string(format!("/proc/{}/stat", status.pid))?;
+    let parent: i32 =
+        stat.rsplit_once(") ").expect("a name").1.split(' ').nth(1).expect("a parent").parse()?;
+    kill(Pid::from_raw(parent), Signal::SIGKILL)?;
+    let killed_at = std::time::Instant::now();
+    wait_for("the end of all", || case.user.processes().is_ok_and(|count| count == 0))?;
+    ensure!(killed_at.elapsed() < std::time::Duration::from_secs(5), "{:?}", killed_at.elapsed());
+    Ok(())
+}
+
+#[test]
 fn sigterm_to_the_session_process_is_a_stop() -> Result<()> {
     let case = Case::new()?;
     let mut connection = case.helper.connect()?;

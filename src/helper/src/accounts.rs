@@ -13,8 +13,8 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Group, User};
 
 use crate::account::{Account, takes};
-use crate::limits::{Charge, Limits};
 use crate::permission;
+use crate::rates::{Charge, Rates};
 use crate::refusal::Refusal;
 use crate::setup::{Setup, open_directory, own_directory};
 
@@ -32,7 +32,7 @@ pub fn create(setup: &Setup, name: &UserName) -> Result<Account, Refusal> {
         let message = "Making accounts is off: root would have to set create_system_users in helper.toml.";
         return Err(Refusal::new(RefusalCode::NotAvailable, message));
     }
-    let limits = Limits::new(setup);
+    let limits = Rates::new(setup);
     limits.take_or_wait(&[Charge::new("account", policy.accounts_per_minute)])?;
     own_directory(&policy.accounts_dir, 0o700, None).map_err(system)?;
     let lock = open_directory(&policy.accounts_dir).map_err(system)?;

@@ -30,6 +30,8 @@ pub struct Plan {
     pub home: PathBuf,
     /// Whether that has to be the user's own and writable, as a person's home.
     pub must_own_home: bool,
+    /// Where to write itself into, to be in its control group.
+    pub cgroup: Option<File>,
     /// What to run.
     pub program: CString,
     /// Its arguments, beginning with its own name.
@@ -58,7 +60,7 @@ pub const EXEC: &str = "exec";
 
 /// Runs in the child; never returns.
 pub fn run(plan: &Plan, parent: Pid, report: OwnedFd) -> ! {
-    let mut step = "descriptors";
+    let mut step = "control group and descriptors";
     let failed = match descriptors(plan, &report) {
         Err(errno) => (report, errno),
         Ok(placed) => {
@@ -113,6 +115,8 @@ fn steps(plan: &Plan, parent: Pid, step: &mut &str) -> nix::Result<std::convert:
 
 /// Leaves 0 (nothing), 1 and 2 (the log), and the report pipe, which exec closes.
 fn descriptors(plan: &Plan, report: &OwnedFd) -> nix::Result<OwnedFd> {
+    // A zero is the process that writes it.
+    plan.cgroup.as_ref().map_or(Ok(0), |entrance| unistd::write(entrance, b"0"))?;
     unistd::dup2_stdin(File::open("/dev/null").map_err(|_| Errno::ENOENT)?)?;
     unistd::dup2_stdout(&plan.output)?;
     unistd::dup2_stderr(&plan.output)?;

@@ -3,7 +3,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -11,10 +11,19 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+
 use crate::setup::{Setup, remove_if_there};
+use crate::supervise;
 
 /// Most processes beside those of sessions: logins, checks, revocations.
 const OTHERS_MAX: usize = 256;
+/// How often orphans of killed sessions are looked for.
+const ORPHANS_MILLISECONDS: u16 = 1000;
 /// The pause after a connection that could not be served, so that nobody fills a log with them.
 const FAILURE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -26,8 +35,24 @@ pub fn run(setup: &Setup, path: &Path, arguments: &[String]) -> io::Result<()> {
     let listener = bind(setup, path)?;
     let processes_max = setup.policy.sessions_in_all as usize + OTHERS_MAX;
     let mut processes: Vec<Child> = Vec::new();
-    for stream in listener.incoming() {
+    // What a killed session leaves behind becomes this process's, and is ended. An account is never left half
+    // made: useradd(8) goes on by itself.
+    prctl::set_child_subreaper(!arguments.iter().any(|word| word == "accounts"))?;
+    listener.set_nonblocking(true)?;
+    loop {
+        // A signal is another reason to look around.
+        let _ = poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], ORPHANS_MILLISECONDS);
         processes.retain_mut(|process| matches!(process.try_wait(), Ok(None)));
+        let known =
+            |orphan: &Pid| processes.iter().any(|process| process.id().to_string() == orphan.to_string());
+        for orphan in supervise::children().into_iter().filter(|child| !known(child)) {
+            let _ = kill(orphan, Signal::SIGKILL);
+            let _ = waitpid(orphan, Some(WaitPidFlag::WNOHANG));
+        }
+        let stream = match listener.accept() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            accepted => accepted.map(|(stream, _)| stream),
+        };
         let full = || io::Error::other("too many logins and sessions at once");
         let room = if processes.len() < processes_max { stream } else { Err(full()) };
         match room.and_then(|stream| serve(stream, arguments)) {
@@ -38,7 +63,6 @@ pub fn run(setup: &Setup, path: &Path, arguments: &[String]) -> io::Result<()> {
             }
         }
     }
-    Ok(())
 }
 
 /// A socket that the daemon's group may connect to, in place of one left behind.

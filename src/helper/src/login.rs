@@ -7,9 +7,9 @@ use hubd_proto::message::{Authenticate, Authenticated, RefusalCode};
 use crate::account::{Account, takes};
 use crate::audit::Record;
 use crate::channel::{Channel, ChannelError};
-use crate::limits::{Charge, Limits};
 use crate::pam::{Pam, Talk};
 use crate::permission::find_account;
+use crate::rates::{Charge, Rates};
 use crate::refusal::Refusal;
 use crate::setup::Setup;
 use crate::ticket;
@@ -43,7 +43,7 @@ pub fn run(setup: &Setup, channel: &Channel, request: &Authenticate) -> Result<O
 
 fn attempt(setup: &Setup, channel: &Channel, request: &Authenticate) -> Result<Outcome, ChannelError> {
     let talk = channel.duplicate().map_err(|_| ChannelError::Closed)?;
-    let (charges, limits) = (charges(setup, request), Limits::new(setup));
+    let (charges, limits) = (charges(setup, request), Rates::new(setup));
     let begin = || {
         if !setup.root {
             let message =

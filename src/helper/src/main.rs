@@ -7,10 +7,11 @@ mod account;
 mod accounts;
 mod audit;
 mod become_user;
+mod cgroup;
 mod channel;
 mod dispatch;
 mod environment;
-mod limits;
+
 mod listen;
 mod log;
 mod login;
@@ -20,6 +21,7 @@ mod permission;
 mod places;
 mod policy;
 mod program;
+mod rates;
 mod refusal;
 mod service;
 mod session;
@@ -56,6 +58,8 @@ struct Arguments {
     /// `accounts`, `check`, or a name and `revoke`; logins and starts are served without one.
     command: Vec<String>,
     policy: Option<PathBuf>,
+    /// Whether systemd has delegated this process's control group to it.
+    delegated: bool,
     listen: Option<PathBuf>,
     /// Given by `--listen` to the processes that it starts.
     runtime: Option<PathBuf>,
@@ -85,6 +89,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--policy" => arguments.policy = path(value()?)?,
             "--listen" => arguments.listen = path(value()?)?,
             "--runtime-dir" => arguments.runtime = path(value()?)?,
+            "--delegated" => arguments.delegated = true,
             "revoke" => arguments.command = vec![value()?, word],
             "accounts" | "check" | "--help" | "--version" => arguments.command = vec![word],
             _ => return Err(format!("unknown argument: {word}")),
@@ -112,7 +117,11 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     }
     nix::unistd::chdir("/").map_err(|error| error.to_string())?;
     let beside = arguments.listen.as_deref().and_then(Path::parent).map(Path::to_owned);
-    let setup = Setup::new(policy, beside.or(arguments.runtime.clone()))?;
+    let mut setup = Setup::new(policy, beside.or(arguments.runtime.clone()))?;
+    if arguments.delegated {
+        // Where it fails, there is no version 2; a limit in the policy is then refused.
+        setup.cgroup = cgroup::own().ok();
+    }
     match (&arguments.listen, command) {
         (Some(path), _) => listen(&setup, path, arguments),
         (None, "revoke") => revoke(&setup, arguments.command.first().map_or("", String::as_str)),

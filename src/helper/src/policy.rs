@@ -76,6 +76,8 @@ pub struct Policy {
     pub allow_environment: Vec<String> = Vec::new(),
     pub home_template: String = "{runtime_dir}/homes/{user}".into(),
     pub profile: BTreeMap<String, Profile> = BTreeMap::from([("default".to_owned(), Profile::default())]),
+    pub cgroup_dir: PathBuf = PathBuf::new(),
+    pub group: BTreeMap<String, Limits> = BTreeMap::new(),
     pub service: BTreeMap<String, Service> = BTreeMap::new(),
 }
 }
@@ -88,6 +90,18 @@ pub struct Profile {
     pub unix_arguments: Vec<String> = words(UNIX_ARGUMENTS),
     pub tcp_arguments: Vec<String> = words("--ConnectionFileMixin.transport=ipc"),
     pub environment: BTreeMap<String, String> = BTreeMap::new(),
+    pub limits: Limits = Limits::default(),
+}
+}
+
+keys! {
+/// What a server may use, of a profile or of a `[group.NAME]`'s members; 0 is no limit.
+pub struct Limits {
+    pub mem_limit: Bytes = Bytes(0),
+    pub mem_guarantee: Bytes = Bytes(0),
+    pub cpu_limit: f64 = 0.0,
+    pub cpu_guarantee: f64 = 0.0,
+    pub tasks_max: u64 = 0,
 }
 }
 
@@ -102,6 +116,42 @@ pub struct Service {
     pub environment: BTreeMap<String, String>,
     #[serde(default)]
     pub system_account: bool,
+}
+
+/// A size as JupyterHub writes it, such as "2G" or "512M".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Bytes(pub u64);
+
+impl TryFrom<String> for Bytes {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let number = text.trim_end_matches(['K', 'M', 'G', 'T']);
+        let unit = match text.strip_prefix(number).unwrap_or_default() {
+            "" => Some(0),
+            unit => "KMGT".find(unit).and_then(|place| u32::try_from(place + 1).ok()),
+        };
+        let bytes =
+            unit.zip(number.parse::<u64>().ok()).and_then(|(unit, n)| n.checked_mul(1024_u64.pow(unit)));
+        bytes.map(Self).ok_or_else(|| format!("{text} is not a size such as \"2G\" or \"512M\""))
+    }
+}
+
+impl Limits {
+    /// These, with what `other` says in its place.
+    pub fn with(self, other: &Self) -> Self {
+        fn or<T: PartialEq + Default + Copy>(own: T, other: T) -> T {
+            if other == T::default() { own } else { other }
+        }
+        Self {
+            mem_limit: or(self.mem_limit, other.mem_limit),
+            mem_guarantee: or(self.mem_guarantee, other.mem_guarantee),
+            cpu_limit: or(self.cpu_limit, other.cpu_limit),
+            cpu_guarantee: or(self.cpu_guarantee, other.cpu_guarantee),
+            tasks_max: or(self.tasks_max, other.tasks_max),
+        }
+    }
 }
 
 fn words(text: &str) -> Vec<String> {
@@ -226,7 +276,7 @@ mod tests {
         let policy: Policy = toml::from_str(&shipped()).expect("the shipped file is TOML");
         assert_eq!(format!("{policy:?}"), format!("{:?}", Policy::default()));
         let keys: toml::Table = shipped().parse().expect("a table");
-        assert_eq!(keys.len(), 35, "a key is missing in the shipped file or new in the policy");
+        assert_eq!(keys.len(), 36, "a key is missing in the shipped file or new in the policy");
     }
 
     #[test]
@@ -236,5 +286,18 @@ mod tests {
             let key = line.split(" = ").next().unwrap_or_default();
             assert!(manual.contains(&format!("Cm {key}")), "helper.toml.5 lacks {key}");
         }
+    }
+
+    #[test]
+    fn sizes_are_read_as_jupyterhub_writes_them_and_a_group_goes_before_its_profile() {
+        let bytes = |text: &str| Bytes::try_from(text.to_owned()).map(|bytes| bytes.0);
+        assert_eq!((bytes("2G"), bytes("512M"), bytes("7")), (Ok(2 << 30), Ok(512 << 20), Ok(7)));
+        for bad in ["", "G", "2g", "2GB", "-1", "1.5G", "99999999999T"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+        let profile = Limits { mem_limit: Bytes(1), cpu_limit: 2.0, ..Limits::default() };
+        let group = Limits { mem_limit: Bytes(5), tasks_max: 9, ..Limits::default() };
+        let both = profile.with(&group);
+        assert_eq!((both.mem_limit, both.cpu_limit, both.tasks_max), (Bytes(5), 2.0, 9));
     }
 }

@@ -15,13 +15,14 @@ use sha2::{Digest, Sha256};
 use crate::account::Account;
 use crate::audit::Record;
 use crate::become_user::{self, EXEC, Failure, HOME, HOME_OWNER, Plan, c_string};
+use crate::cgroup::{self, Cgroup};
 use crate::channel::Channel;
-use crate::limits::{Charge, Limits};
 use crate::log::Log;
 use crate::login::Login;
 use crate::pam::Pam;
 use crate::places::Places;
-use crate::policy::{Profile, Service};
+use crate::policy::{Limits, Profile, Service};
+use crate::rates::{Charge, Rates};
 use crate::refusal::Refusal;
 use crate::setup::{Setup, now};
 use crate::supervise::{self, Running};
@@ -97,7 +98,7 @@ fn profile_name(request: &Start) -> ProfileName {
 
 fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusal> {
     let (policy, wanted) = (&setup.policy, &request.environment);
-    let Grant { account, pam, profile, service } = grant;
+    let Grant { account, pam, mut profile, service } = grant;
     environment::check(policy, wanted)?;
     let session = session_id(&account, request, service);
     let mut places = Places::of(setup, &session);
@@ -111,6 +112,10 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
         None if setup.root => Some(permission::pam_without_password(setup, &account)?),
         mut held => held.as_mut().map_or(Ok(()), permission::accept_account).map(|()| held)?,
     };
+    let limits = limits(setup, &account, &profile)?;
+    profile.environment.extend(limits.variables());
+    let cgroup = cgroup::make(setup, &session, &limits)?;
+    let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose();
     let listener = places.listen(setup).map_err(|e| Refusal::system("the control socket", e))?;
     places.make_directory(setup, &account).map_err(|e| Refusal::system("the server's directory", e))?;
     let system = |error: Errno| Refusal::system("starting a process", error);
@@ -128,6 +133,7 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
         groups: getgroups().map_err(system)?,
         home: service.and_then(|s| s.directory.clone()).unwrap_or_else(|| account.home.clone()),
         must_own_home: service.is_none_or(|service| service.directory.is_none()),
+        cgroup: entrance.map_err(|error| Refusal::system("the control group", error))?,
         program: c_string(program),
         arguments: words.into_iter().map(c_string).collect(),
         environment: environment::build(&account, from_pam, &profile, wanted, &places.directory),
@@ -151,9 +157,22 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
         },
         note: request.note.clone(),
         stopping: false,
+        memory_bytes: None,
+        cpu_microseconds: None,
     };
     let log = Log::open(setup, &status);
-    Ok(Running { status, output, listener, signals, connections: [].into(), log, pam, places })
+    Ok(Running { status, output, listener, signals, connections: [].into(), log, pam, places, cgroup })
+}
+
+/// The profile's limits, with those of the account's groups in their place; the first group that has one wins.
+fn limits(setup: &Setup, account: &Account, profile: &Profile) -> Result<Limits, Refusal> {
+    let mut limits = profile.limits.clone();
+    for (group, other) in setup.policy.group.iter().rev() {
+        let member = account.member_of(std::slice::from_ref(group));
+        let member = member.map_err(|error| Refusal::system("looking groups up failed", error))?;
+        limits = member.map(|_| limits.clone().with(other)).unwrap_or(limits);
+    }
+    Ok(limits)
 }
 
 fn open_session(pam: &mut Pam) -> Result<crate::pam::Variables, Refusal> {
@@ -165,7 +184,7 @@ fn open_session(pam: &mut Pam) -> Result<crate::pam::Variables, Refusal> {
 
 fn take_rates(setup: &Setup, account: &Account) -> Result<(), Refusal> {
     let policy = &setup.policy;
-    Limits::new(setup).take_or_wait(&[
+    Rates::new(setup).take_or_wait(&[
         Charge::new("start", policy.starts_per_minute),
         Charge::new(format!("start user {}", account.name), policy.starts_per_user_per_minute),
     ])

@@ -31,6 +31,8 @@ pub struct Setup {
     pub state: PathBuf,
     /// What servers print, where there is no journal.
     pub log: PathBuf,
+    /// Below which servers have control groups, if anywhere.
+    pub cgroup: Option<PathBuf>,
 }
 
 impl Setup {
@@ -59,7 +61,9 @@ impl Setup {
         let (sessions, servers) = (runtime.join("sessions"), runtime.join("servers"));
         let (daemon_uid, daemon_gid) =
             (Uid::from_raw(daemon.uid()), Gid::from_raw(daemon.primary_group_id()));
-        let setup = Self { policy, root, daemon_uid, daemon_gid, runtime, sessions, servers, state, log };
+        let cgroup = Some(policy.cgroup_dir.clone()).filter(|path| path.is_absolute());
+        let setup =
+            Self { policy, cgroup, root, daemon_uid, daemon_gid, runtime, sessions, servers, state, log };
         for (path, mode, group) in [
             (&setup.runtime, 0o711, None),
             (&setup.sessions, 0o750, Some(daemon_gid)),

@@ -20,6 +20,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::audit::Record;
+use crate::cgroup::Cgroup;
 use crate::channel::{Channel, ChannelError};
 use crate::dispatch::State;
 use crate::log::Log;
@@ -58,6 +59,8 @@ pub struct Running {
     pub pam: Option<Pam>,
     /// What has to be removed at the end.
     pub places: Places,
+    /// Its control group.
+    pub cgroup: Option<Cgroup>,
 }
 
 /// How far the end has come.
@@ -76,9 +79,10 @@ pub fn run(setup: &Setup, mut running: Running) {
         // Without its loop the session cannot be served: nothing of it may stay behind.
         let _ = kill(running.server(), Signal::SIGKILL);
         let log = vec![format!("hubd-helper: the session's process failed: {error}")];
-        Exited { code: None, signal: Some(libc::SIGKILL), stopped: false, log }
+        Exited { code: None, signal: Some(libc::SIGKILL), stopped: false, out_of_memory: None, log }
     });
     let reason = match (exited.stopped, exited.code, exited.signal) {
+        _ if exited.out_of_memory.is_some() => "out of memory".to_owned(),
         _ if !children().is_empty() => "some of its processes cannot be ended".to_owned(),
         (true, ..) => "stopped".to_owned(),
         (_, Some(code), _) => format!("exit status {code}"),
@@ -88,8 +92,9 @@ pub fn run(setup: &Setup, mut running: Running) {
     let (user, uid, session) = (status.user.as_str(), Some(status.uid), status.session.as_str());
     Record { request: "exit", verdict: "ended", user, uid, session, reason: &reason, ..Record::default() }
         .write();
-    let Running { mut connections, pam, places, .. } = running;
+    let Running { mut connections, pam, places, cgroup, .. } = running;
     // Everything is gone before the daemon hears of it, so that it may start the server again at once.
+    drop(cgroup);
     drop(pam);
     drop(places);
     for connection in &mut connections {
@@ -135,9 +140,15 @@ fn serve(setup: &Setup, running: &mut Running) -> io::Result<Exited> {
             Phase::Leftovers(since) if all || since.elapsed() > LEFTOVER_TIME + KILL_TIME_MAX => {
                 running.take_output();
                 let ((code, signal), stopped) = (ended, running.status.stopping);
-                return Ok(Exited { code, signal, stopped, log: running.log.last_lines() });
+                let killed = signal == Some(libc::SIGKILL) && !stopped;
+                let out_of_memory =
+                    running.cgroup.as_ref().filter(|_| killed).and_then(Cgroup::out_of_memory);
+                return Ok(Exited { code, signal, stopped, out_of_memory, log: running.log.last_lines() });
             }
-            Phase::Leftovers(since) if since.elapsed() > LEFTOVER_TIME => signal_children(Signal::SIGKILL),
+            Phase::Leftovers(since) if since.elapsed() > LEFTOVER_TIME => {
+                running.cgroup.iter().for_each(Cgroup::kill);
+                signal_children(Signal::SIGKILL);
+            }
             _ => {}
         }
         running.wait(phase, output_open)?;
@@ -166,7 +177,7 @@ fn reap(server: Pid) -> io::Result<(Option<ExitStatus>, bool)> {
 
 /// This process's children, see proc_pid_task(5). Only unreaped children are signalled, so no pid can be
 /// somebody else's; grandchildren become children when their parents end.
-fn children() -> Vec<Pid> {
+pub fn children() -> Vec<Pid> {
     let text = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }
@@ -235,7 +246,11 @@ impl Running {
     /// One request, if one has come.
     fn answer_one(&mut self, connection: &mut Channel) -> Result<(), ChannelError> {
         let reply = match connection.receive(State::Running, Duration::ZERO)? {
-            Request::Status => Reply::Status(self.status.clone()),
+            Request::Status => {
+                let figures = self.cgroup.as_ref().map(Cgroup::figures).unwrap_or_default();
+                (self.status.memory_bytes, self.status.cpu_microseconds) = figures;
+                Reply::Status(self.status.clone())
+            }
             Request::Log => Reply::Log(self.log.last_lines()),
             _ => {
                 self.status.stopping = true;

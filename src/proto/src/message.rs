@@ -270,6 +270,10 @@ pub struct SessionStatus {
     pub note: String,
     /// Whether a stop has been asked for.
     pub stopping: bool,
+    /// Memory that it uses now, in bytes, where the kernel counts it.
+    pub memory_bytes: Option<u64>,
+    /// Processor time that it has used, in microseconds, where the kernel counts it.
+    pub cpu_microseconds: Option<u64>,
 }
 
 /// Where a server listens.
@@ -294,6 +298,8 @@ pub struct Exited {
     pub signal: Option<i32>,
     /// Whether it ended because a stop was asked for.
     pub stopped: bool,
+    /// The limit in bytes, if the kernel killed it for using all of that memory.
+    pub out_of_memory: Option<u64>,
     /// The last lines that it printed, oldest first, at most [`LOG_LINES_MAX`].
     pub log: Vec<String>,
 }

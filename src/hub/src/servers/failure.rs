@@ -208,7 +208,7 @@ impl Failure {
     /// The process ended before its first answer.
     pub(super) fn exited_early(exited: &Exited) -> Self {
         let mut failure = Self::new(
-            "exited-early",
+            if exited.out_of_memory.is_some() { OUT_OF_MEMORY } else { "exited-early" },
             "starting the notebook program",
             format!("The server {} before it was ready.", ended(exited)),
             "The lines below are the last it printed; the last ones usually name the reason.",
@@ -220,12 +220,16 @@ impl Failure {
     /// A ready server ended by itself.
     pub(super) fn died(exited: &Exited) -> Self {
         let mut failure = Self::new(
-            "died",
+            if exited.out_of_memory.is_some() { OUT_OF_MEMORY } else { "died" },
             "running the server",
             format!("The server {} while it was running.", ended(exited)),
             "Start it again. Notebooks are saved every two minutes; what was in memory is lost.",
         );
-        if exited.signal == Some(SIGKILL) {
+        if exited.out_of_memory.is_some() {
+            failure
+                .advice
+                .push_str(" Work with less data at a time, or ask your administrator for more memory.");
+        } else if exited.signal == Some(SIGKILL) {
             failure.advice.push_str(
                 " A server that is killed has often used more memory than there is: try with less data.",
             );
@@ -278,7 +282,7 @@ impl Failure {
                     "{user}'s server never showed up at {place} after {seconds} seconds. Giving up. {advice}"
                 );
             }
-            "died" => tracing::error!(code, "{which}'s server: {message}. {advice}"),
+            "died" | OUT_OF_MEMORY => tracing::error!(code, "{which}'s server: {message}. {advice}"),
             _ if self.status < 500 => {
                 tracing::warn!(code, "Not starting {user}'s server {}: {message}. {advice}", which.server);
             }
@@ -288,13 +292,30 @@ impl Failure {
 }
 
 const SIGKILL: i32 = 9;
+/// The failure of a server that the kernel ended for its memory limit.
+const OUT_OF_MEMORY: &str = "out-of-memory";
 
 /// How a process ended, as the end of "The server …".
 pub(super) fn ended(exited: &Exited) -> String {
+    if let Some(bytes) = exited.out_of_memory {
+        return format!("was stopped because it used all of its {}", size(bytes));
+    }
     match (exited.code, exited.signal) {
         (_, Some(signal)) => format!("was ended by signal {signal}{}", signal_words(signal)),
         (Some(code), None) => format!("exited with status {code}"),
         (None, None) => "ended in an unknown way".to_owned(),
+    }
+}
+
+/// A number of bytes for people: 2 GB, 512 MB, 1.5 GB, in units of 1024 as in mem_limit.
+fn size(bytes: u64) -> String {
+    let (mut tenths, mut unit) = (bytes.saturating_mul(10) >> 20, "MB");
+    if tenths >= 10_240 {
+        (tenths, unit) = (tenths >> 10, "GB");
+    }
+    match tenths % 10 {
+        0 => format!("{} {unit}", tenths / 10),
+        rest => format!("{}.{rest} {unit}", tenths / 10),
     }
 }
 
@@ -346,7 +367,7 @@ mod tests {
     ];
 
     fn exited(code: Option<i32>, signal: Option<i32>) -> Exited {
-        Exited { code, signal, stopped: false, log: vec!["Traceback".into()] }
+        Exited { code, signal, stopped: false, out_of_memory: None, log: vec!["Traceback".into()] }
     }
 
     #[test]
@@ -386,5 +407,15 @@ mod tests {
         assert_eq!(failure.message, "The server exited with status 1 before it was ready.");
         assert_eq!(failure.log, ["Traceback"]);
         assert!(Failure::died(&exited(None, Some(SIGKILL))).advice.contains("memory"));
+    }
+
+    #[test]
+    fn a_server_that_used_all_of_its_memory_is_told_so() {
+        let mut exited = exited(None, Some(SIGKILL));
+        exited.out_of_memory = Some(2 << 30);
+        let failure = Failure::died(&exited);
+        assert_eq!(failure.code, OUT_OF_MEMORY);
+        assert!(failure.message.contains("stopped because it used all of its 2 GB"), "{}", failure.message);
+        assert_eq!((size(512 << 20), size(3 << 29)), ("512 MB".to_owned(), "1.5 GB".to_owned()));
     }
 }

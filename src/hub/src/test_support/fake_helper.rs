@@ -297,6 +297,8 @@ impl FakeHelper {
             endpoint,
             note: start.note,
             stopping: false,
+            memory_bytes: None,
+            cpu_microseconds: None,
         };
         let environment =
             start.environment.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
@@ -383,6 +385,7 @@ fn exited(code: Option<i32>, signal: Option<i32>, stopped: bool) -> Exited {
         code,
         signal,
         stopped,
+        out_of_memory: None,
         log: vec!["Traceback (most recent call last):".into(), "ImportError".into()],
     }
 }

@@ -403,7 +403,7 @@ mod tests {
         assert_eq!(problems.len(), 3);
         assert!(problems[0].contains("hubd.toml:2:1") && problems[0].contains("helper.toml"));
         assert!(problems[1].contains("Python function"));
-        assert!(problems[2].contains("does not have it yet"));
+        assert!(problems[2].contains("helper.toml"));
     }
 
     #[test]

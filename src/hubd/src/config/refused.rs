@@ -25,6 +25,9 @@ const PAM_ASKS: &str = "PAM asks for second factors by itself, with questions of
 /// There is a form.
 const FORM: &str = "there is always a login form here: delete the line";
 
+/// Limits, which the kernel holds and root sets.
+const LIMITS: &str = "root decides: set it in `limits` of [profile.default] in helper.toml(5)";
+
 /// Whole classes: name and reason.
 const CLASSES: &[(&str, &str)] = &[
     ("CryptKeeper", "keys come from the environment variable JUPYTERHUB_CRYPT_KEY: delete the line"),
@@ -119,6 +122,10 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("PAMAuthenticator", "service", "root decides: set pam_service in helper.toml(5)"),
     ("Proxy", "should_start", PROXY),
     ("SimpleLocalProcessSpawner", "home_dir_template", "set home_template in helper.toml(5) of the helper that runs without root"),
+    ("Spawner", "cpu_guarantee", LIMITS),
+    ("Spawner", "cpu_limit", LIMITS),
+    ("Spawner", "mem_guarantee", LIMITS),
+    ("Spawner", "mem_limit", LIMITS),
     ("Spawner", "auth_state_hook", "it is a Python function, and hubd runs no Python: let PAM set variables, for instance with pam_env(8), and name them in helper.toml(5)"),
     ("Spawner", "cmd", "root decides: write a [profile.NAME] in helper.toml(5) and name it here with [Spawner] profile"),
     ("Spawner", "consecutive_failure_limit", "hubd does not end because servers fail: delete the line"),
@@ -159,12 +166,8 @@ const LATER: &[(&str, &[&str])] = &[
     ]),
     ("Spawner", &[
         "apply_user_options",
-        "cpu_guarantee",
-        "cpu_limit",
         "group_overrides",
         "hub_connect_url",
-        "mem_guarantee",
-        "mem_limit",
         "oauth_client_allowed_scopes",
         "oauth_roles",
         "options_form",
@@ -214,7 +217,7 @@ mod tests {
     #[test]
     fn a_callable_and_a_later_option_say_what_they_are() {
         assert!(reason("Spawner", "pre_spawn_hook").unwrap().contains("Python function"));
-        assert!(reason("LocalProcessSpawner", "mem_limit").unwrap().contains("not have it yet"));
+        assert!(reason("LocalProcessSpawner", "mem_limit").unwrap().contains("helper.toml"));
         assert!(reason("ConfigurableHTTPProxy", "command").unwrap().contains("part of hubd"));
         assert_eq!(reason("JupyterHub", "no_such_option"), None);
     }

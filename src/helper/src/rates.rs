@@ -39,16 +39,16 @@ impl Charge {
 }
 
 /// The file of rates.
-pub struct Limits {
+pub struct Rates {
     path: PathBuf,
 }
 
 type Times = BTreeMap<String, u64>;
 
-impl Limits {
+impl Rates {
     /// The rates of this machine.
     pub fn new(setup: &Setup) -> Self {
-        Self { path: setup.state.join("limits") }
+        Self { path: setup.state.join("rates") }
     }
 
     /// Takes all charges or none; after waiting, if that is short.

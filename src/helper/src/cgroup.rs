@@ -1,0 +1,149 @@
+//! A server's control group, see cgroups(7), version 2: limits that hold, figures, and an end for all of it.
+//!
+//! It lies below the group of this process, where systemd has delegated that (`--delegated`), or below the
+//! policy's `cgroup_dir`. Without either there is none, and a limit in the policy is an error.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use hubd_proto::SessionId;
+use hubd_proto::message::RefusalCode;
+
+use crate::policy::Limits;
+use crate::refusal::Refusal;
+use crate::setup::Setup;
+
+/// Length of the period in which processor time is counted out, in microseconds; the kernel's default.
+const CPU_PERIOD: f64 = 100_000.0;
+/// How long the last process of a killed group may take to go.
+const EMPTY_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The group of one server. Dropping it ends what is in it, and removes it.
+pub struct Cgroup {
+    directory: PathBuf,
+    memory_max: u64,
+}
+
+/// This process's own group, which systemd has delegated; the process moves one down, because a group
+/// either has processes or limits for the groups below it.
+pub fn own() -> io::Result<PathBuf> {
+    let text = fs::read_to_string("/proc/self/cgroup")?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).ok_or(io::ErrorKind::NotFound)?;
+    let base = Path::new("/sys/fs/cgroup").join(path);
+    fs::create_dir(base.join("helper"))?;
+    fs::write(base.join("helper/cgroup.procs"), "0")?;
+    Ok(base)
+}
+
+/// Makes the group of a session with its limits.
+///
+/// # Errors
+/// `not-available` when a limit cannot be held.
+pub fn make(setup: &Setup, session: &SessionId, limits: &Limits) -> Result<Option<Cgroup>, Refusal> {
+    let refused = |what: &str| {
+        let message = format!("Root's limits cannot be held: {what}. helper.toml(5) tells what they need.");
+        Refusal::new(RefusalCode::NotAvailable, message)
+    };
+    let files = limits.files();
+    let Some(base) = &setup.cgroup else {
+        let needed = files.is_empty();
+        return if needed {
+            Ok(None)
+        } else {
+            Err(refused("there is no delegated control group (version 2)"))
+        };
+    };
+    for controller in ["+memory", "+cpu", "+pids"] {
+        // One that is missing is missed where its file cannot be written.
+        let _ = fs::write(base.join("cgroup.subtree_control"), controller);
+    }
+    // What a killed process left behind goes first.
+    let group = Cgroup { directory: base.join(session.as_str()), memory_max: limits.mem_limit.0 };
+    group.remove();
+    fs::create_dir(&group.directory).map_err(|error| refused(&error.to_string()))?;
+    for (file, value) in files {
+        let written = fs::write(group.directory.join(file), value);
+        // Kernels without swap accounting have no such file, and swap is then part of the limit.
+        let missed = written.err().filter(|_| file != "memory.swap.max");
+        missed.map_or(Ok(()), |error| Err(refused(&format!("{file}: {error}"))))?;
+    }
+    Ok(Some(group))
+}
+
+impl Cgroup {
+    /// What the child writes itself into, see [`crate::become_user::Plan`].
+    pub fn entrance(&self) -> io::Result<File> {
+        File::options().write(true).create(true).truncate(false).open(self.directory.join("cgroup.procs"))
+    }
+
+    /// Bytes of memory and microseconds of processor time so far, where the kernel counts them.
+    pub fn figures(&self) -> (Option<u64>, Option<u64>) {
+        let memory = fs::read_to_string(self.directory.join("memory.current")).ok();
+        (memory.and_then(|text| text.trim().parse().ok()), self.value("cpu.stat", "usage_usec"))
+    }
+
+    /// The limit, if the kernel has killed something here for reaching it.
+    pub fn out_of_memory(&self) -> Option<u64> {
+        let killed = self.value("memory.events", "oom_kill").is_some_and(|count| count > 0);
+        (killed && self.memory_max > 0).then_some(self.memory_max)
+    }
+
+    /// Sends SIGKILL to everything in it.
+    pub fn kill(&self) {
+        // A kernel before 5.14 has no such file; then the processes were signalled one by one.
+        let _ = fs::write(self.directory.join("cgroup.kill"), "1");
+    }
+
+    fn value(&self, file: &str, key: &str) -> Option<u64> {
+        let text = fs::read_to_string(self.directory.join(file)).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
+    }
+
+    fn remove(&self) {
+        let until = Instant::now() + EMPTY_TIME_MAX;
+        self.kill();
+        while fs::remove_dir(&self.directory).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
+            && Instant::now() < until
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+impl Limits {
+    /// The files of a group, and what belongs into them.
+    fn files(&self) -> Vec<(&'static str, String)> {
+        let mut files = Vec::new();
+        let mut add = |file, wanted: bool, value: String| files.extend(wanted.then_some((file, value)));
+        add("memory.max", self.mem_limit.0 > 0, self.mem_limit.0.to_string());
+        add("memory.swap.max", self.mem_limit.0 > 0, "0".into());
+        add("memory.low", self.mem_guarantee.0 > 0, self.mem_guarantee.0.to_string());
+        add("cpu.max", self.cpu_limit > 0.0, format!("{:.0} {CPU_PERIOD:.0}", self.cpu_limit * CPU_PERIOD));
+        // Shares of a machine that is busy: 100, everybody's default, for one processor.
+        let weight = (self.cpu_guarantee * 100.0).clamp(1.0, 10_000.0);
+        add("cpu.weight", self.cpu_guarantee > 0.0, format!("{weight:.0}"));
+        add("pids.max", self.tasks_max > 0, self.tasks_max.to_string());
+        files
+    }
+
+    /// JupyterHub's variables that tell a server its limits.
+    pub fn variables(&self) -> impl Iterator<Item = (String, String)> {
+        let bytes = |name: &str, bytes: u64| (bytes > 0).then(|| (name.to_owned(), bytes.to_string()));
+        let cpus = |name: &str, cpus: f64| (cpus > 0.0).then(|| (name.to_owned(), format!("{cpus:?}")));
+        let all = [
+            bytes("MEM_LIMIT", self.mem_limit.0),
+            bytes("MEM_GUARANTEE", self.mem_guarantee.0),
+            cpus("CPU_LIMIT", self.cpu_limit),
+            cpus("CPU_GUARANTEE", self.cpu_guarantee),
+        ];
+        all.into_iter().flatten()
+    }
+}
