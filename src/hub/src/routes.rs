@@ -23,7 +23,7 @@ use crate::pages::access_log::{Asker, Line};
 use crate::pages::headers::{Nonce, add_common};
 use crate::pages::{
     PageError, accept_share, admin, announcement, assets, errors, home, login, logout, outside, pending,
-    spawn, stop, token, user_url,
+    server_log, share, spawn, stop, token, user_url,
 };
 
 /// The hub as a service: pages, API, static files, and the redirect of everything outside the hub prefix.
@@ -46,6 +46,13 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route(&at("spawn-pending/{name}/{server}"), page(pending::get))
         .route(&at("stop/{name}"), page(stop::get).post(stop::post))
         .route(&at("stop/{name}/{server}"), page(stop::get).post(stop::post))
+        .route(&at("home/new"), page(home::new_server))
+        .route(&at("delete/{name}/{server}"), page(stop::ask_delete).post(stop::delete))
+        .route(&at("log/{name}"), page(server_log::get))
+        .route(&at("log/{name}/{server}"), page(server_log::get))
+        .route(&at("share/{name}"), page(share::get).post(share::post))
+        .route(&at("share/{name}/{server}"), page(share::get).post(share::post))
+        .route(&at("security/csp-report"), post(outside::csp_report))
         .route(&at("token"), page(token::get).post(token::create))
         .route(&at("token/revoke"), post(token::revoke))
         .route(&at("admin"), page(admin::list::get))

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hubd_proto::{ProfileName, Secret, UserName};
+use hubd_proto::{ProfileName, Secret, ServerName, UserName};
 use hubd_store::{ConfiguredGroup, CryptKeys, DEFAULT_ROLES, RoleDefinition, RoleMembers};
 use zeroize::Zeroizing;
 
 use crate::auth::scopes::CustomScopes;
 use crate::services::ServiceSettings;
+use crate::servers::SpawnOptions;
 use crate::subdomains::Subdomains;
 
 /// Everything the hub has to know. Names are JupyterHub's option names.
@@ -54,6 +55,12 @@ pub struct Settings {
     pub groups: Vec<ConfiguredGroup>,
     /// `JupyterHub.custom_scopes`.
     pub custom_scopes: CustomScopes,
+    /// `JupyterHub.default_server_name`: the server that `user-redirect` means, with named servers on.
+    pub default_server_name: Option<ServerName>,
+    /// `JupyterHub.implicit_spawn_seconds`: a page of a server that does not run starts it after so long.
+    pub implicit_spawn_seconds: f64,
+    /// `JupyterHub.use_legacy_stopped_server_status_code`: 503 instead of 424.
+    pub legacy_stopped_status: bool,
     /// `JupyterHub.template_paths`: folders whose templates come before the built-in ones.
     pub template_paths: Vec<PathBuf>,
     /// `JupyterHub.logo_file`; the built-in logo if there is none.
@@ -207,6 +214,8 @@ pub struct SpawnerSettings {
     pub debug: bool,
     /// `Spawner.disable_user_config`.
     pub disable_user_config: bool,
+    /// What people may choose before a start.
+    pub options: SpawnOptions,
     /// `Spawner.start_timeout` (60 s): from the request to a running process.
     pub start_timeout: Duration,
     /// `Spawner.http_timeout` (30 s): from a running process to its first answer.

@@ -19,7 +19,7 @@ use crate::auth::scopes::CustomScopes;
 use crate::clock::{Clock, Random};
 use crate::helper::HelperClient;
 use crate::hub::Parts;
-use crate::servers::{StartRequest, State};
+use crate::servers::{SpawnOptions, StartRequest, State};
 use crate::services::ServiceSettings;
 use crate::settings::{AuthenticatorKind, AuthenticatorSettings, RoleSettings, SocketKind, SpawnerSettings};
 use crate::{Hub, Settings};
@@ -142,6 +142,9 @@ pub(crate) fn settings() -> Settings {
         roles: RoleSettings::default(),
         groups: Vec::new(),
         custom_scopes: CustomScopes::default(),
+        default_server_name: None,
+        implicit_spawn_seconds: 0.0,
+        legacy_stopped_status: false,
         template_paths: Vec::new(),
         logo_file: None,
         announcements_file: "/nonexistent/announcements.json".into(),
@@ -155,6 +158,7 @@ pub(crate) fn settings() -> Settings {
             notebook_dir: String::new(),
             debug: false,
             disable_user_config: false,
+            options: SpawnOptions::default(),
             start_timeout: Duration::from_secs(60),
             http_timeout: Duration::from_secs(30),
         },

@@ -35,6 +35,8 @@ mod tokens;
 mod user_changes;
 mod users;
 
+pub use server_names::check_display_name;
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -3,12 +3,14 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
+use hubd_proto::{ServerName, UserName};
 use hubd_store::ShareCode;
 use minijinja::context;
 
 use super::errors::PageError;
-use super::urls;
 use super::visit::Visit;
+use crate::auth::scopes;
+use crate::servers::State;
 
 /// `GET`: says what is given, and asks.
 pub async fn get(visit: Visit) -> Result<Response, PageError> {
@@ -18,17 +20,25 @@ pub async fn get(visit: Visit) -> Result<Response, PageError> {
     if found.owner == visit.person()?.user.name {
         return Err(PageError::new(StatusCode::FORBIDDEN, "You can't share with yourself!"));
     }
-    let extra = context! {
-        title => "Accept this share?",
-        text => format!(
-            "{} lets you use the server {}{}. You get: {}.",
-            found.owner, found.owner, shown(&found.server), found.scopes.join(", ")
-        ),
-        action => visit.hub_url(&format!("accept-share?code={}", urls::value(&code))),
-        button => "Accept",
-        cancel_url => visit.hub_url("home"),
+    let url = visit.server_url(&found.owner, &found.server);
+    let ready = match (UserName::new(found.owner.as_str()), ServerName::new(found.server.as_str())) {
+        (Ok(owner), Ok(server)) => visit.hub.server(&owner, &server).state == State::Ready,
+        _ => false,
     };
-    Ok(visit.page(StatusCode::OK, "ask.html", extra))
+    let meaning = |scope: &String| {
+        let name = scope.split('!').next().unwrap_or_default();
+        context! { scope => scope.as_str(), description => scopes::find(name).map_or(name, |scope| scope.meaning) }
+    };
+    let extra = context! {
+        code => code,
+        owner => context! { name => found.owner.as_str() },
+        spawner => context! { name => found.server.as_str(), ready => ready },
+        spawner_ready => ready,
+        spawner_url => url.as_str(),
+        scope_descriptions => found.scopes.iter().map(meaning).collect::<Vec<_>>(),
+        next_url => visit.next_or(url.clone()),
+    };
+    Ok(visit.page(StatusCode::OK, "accept-share.html", extra))
 }
 
 /// `POST`: takes it, and goes to the server.
@@ -52,8 +62,4 @@ pub async fn post(visit: Visit, body: Body) -> Result<Response, PageError> {
 fn find(visit: &Visit, code: &str, status: StatusCode, text: &str) -> Result<ShareCode, PageError> {
     let found = visit.hub.store.share_code(code, visit.hub.clock.now())?;
     found.ok_or_else(|| PageError::new(status, text))
-}
-
-fn shown(server: &str) -> String {
-    if server.is_empty() { String::new() } else { format!("/{server}") }
 }

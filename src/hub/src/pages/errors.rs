@@ -10,6 +10,7 @@ use hubd_proxy::BackendFailure;
 use minijinja::context;
 
 use super::headers::add_common;
+use super::language::text;
 use super::visit::Visit;
 use super::{urls, user_url};
 use crate::Hub;
@@ -86,7 +87,9 @@ fn is_api(visit: &Visit) -> bool {
 /// The error page; `404.html` for 404 as in JupyterHub.
 pub fn error_page(visit: &Visit, error: &HttpError) -> Response {
     let status = error.status;
-    let template = if status == StatusCode::NOT_FOUND { "404.html" } else { "error.html" };
+    // A site may have a page of its own for any status.
+    let own = format!("{}.html", status.as_u16());
+    let template = if visit.hub.templates.has(&own) { own.as_str() } else { "error.html" };
     // JupyterHub shows Python's `None` where there is no text, and its tests look for it.
     let message = error.message.as_deref().unwrap_or("None");
     let extra = context! {
@@ -107,16 +110,18 @@ pub fn error_page(visit: &Visit, error: &HttpError) -> Response {
 /// What a person can do about a kind of error.
 fn advice(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        400 | 422 => "The link or form that brought you here is incomplete. Go back and try again.",
-        403 => "If you think that you should be allowed to, ask the people who run this hub.",
-        405 => "This address exists, but not for this kind of request.",
-        408 => "Your connection may be slow. Go back and try again.",
-        413 => "Send less at once.",
-        429 => "Wait a little, then try again.",
+        400 | 422 => text!("The link or form that brought you here is incomplete. Go back and try again."),
+        403 => text!("If you think that you should be allowed to, ask the people who run this hub."),
+        405 => text!("This address exists, but not for this kind of request."),
+        408 => text!("Your connection may be slow. Go back and try again."),
+        413 => text!("Send less at once."),
+        429 => text!("Wait a little, then try again."),
         500 => {
-            "This is a fault of the hub, not yours. Try again; if it stays, tell the people who run this hub."
+            text!(
+                "This is a fault of the hub, not yours. Try again; if it stays, tell the people who run this hub."
+            )
         }
-        502..=504 => "Try again in a moment.",
+        502..=504 => text!("Try again in a moment."),
         _ => "",
     }
 }
@@ -133,8 +138,8 @@ pub async fn proxy_error(
     let known = StatusCode::from_u16(code).ok();
     let reason = known.and_then(|status| status.canonical_reason()).unwrap_or("Unknown HTTP Error");
     let (detail, restart) = match code {
-        503 => ("Your server appears to be down.", true),
-        404 => ("There is nothing at this address.", false),
+        503 => (text!("Your server appears to be down."), true),
+        404 => (text!("There is nothing at this address."), false),
         _ => ("", false),
     };
     let extra = context! {
@@ -197,34 +202,48 @@ fn told(failure: BackendFailure) -> Told {
     match failure {
         BackendFailure::Refused => Told {
             status: StatusCode::SERVICE_UNAVAILABLE,
-            title: "Your server is not answering",
-            detail: "Your notebook server does not accept connections. It has stopped, or it is just restarting.",
-            advice: "Try again in a few seconds. If it stays like this, go to the hub and start your server again.",
-            fault: "The fault is on the side of your server; the hub works.",
+            title: text!("Your server is not answering"),
+            detail: text!(
+                "Your notebook server does not accept connections. It has stopped, or it is just restarting."
+            ),
+            advice: text!(
+                "Try again in a few seconds. If it stays like this, go to the hub and start your server again."
+            ),
+            fault: text!("The fault is on the side of your server; the hub works."),
             restart: true,
         },
         BackendFailure::WrongPeer => Told {
             status: StatusCode::SERVICE_UNAVAILABLE,
-            title: "This is not your server",
-            detail: "Another program answers where your notebook server should. Nothing was sent to it.",
-            advice: "Go to the hub, stop your server and start it again. The people who run this hub find a record of this in the log.",
-            fault: "The fault is a program of somebody else on this machine; the hub works.",
+            title: text!("This is not your server"),
+            detail: text!(
+                "Another program answers where your notebook server should. Nothing was sent to it."
+            ),
+            advice: text!(
+                "Go to the hub, stop your server and start it again. The people who run this hub find a record of this in the log."
+            ),
+            fault: text!("The fault is a program of somebody else on this machine; the hub works."),
             restart: true,
         },
         BackendFailure::Timeout => Told {
             status: StatusCode::GATEWAY_TIMEOUT,
-            title: "Your server takes too long",
-            detail: "Your notebook server runs, but gave no answer in time. It may be busy, or out of memory.",
-            advice: "Try again in a moment. If it stays like this, go to the hub, stop your server and start it again.",
-            fault: "The fault is on the side of your server; the hub works.",
+            title: text!("Your server takes too long"),
+            detail: text!(
+                "Your notebook server runs, but gave no answer in time. It may be busy, or out of memory."
+            ),
+            advice: text!(
+                "Try again in a moment. If it stays like this, go to the hub, stop your server and start it again."
+            ),
+            fault: text!("The fault is on the side of your server; the hub works."),
             restart: true,
         },
         BackendFailure::BrokenAnswer => Told {
             status: StatusCode::BAD_GATEWAY,
-            title: "Your server broke off",
-            detail: "Your notebook server closed the connection or sent an answer that is not HTTP.",
-            advice: "Try again. If it stays like this, go to the hub, stop your server and start it again.",
-            fault: "The fault is on the side of your server; the hub works.",
+            title: text!("Your server broke off"),
+            detail: text!("Your notebook server closed the connection or sent an answer that is not HTTP."),
+            advice: text!(
+                "Try again. If it stays like this, go to the hub, stop your server and start it again."
+            ),
+            fault: text!("The fault is on the side of your server; the hub works."),
             restart: true,
         },
     }

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hubd_proto::Secret;
 use zeroize::Zeroizing;
 
-use super::urls;
+use super::{multipart, urls};
 use crate::error::HttpError;
 
 /// Longest body of a form, in bytes: the hub's own forms are below 4 KiB, a `next` may be long.
@@ -23,12 +23,15 @@ pub struct Form {
 }
 
 impl Form {
-    /// Reads an urlencoded body. A body of another type has no fields, as in JupyterHub.
+    /// Reads an urlencoded or multipart body. A body of another type has no fields, as in JupyterHub.
     pub async fn read(headers: &HeaderMap, body: Body) -> Result<Self, HttpError> {
         let bytes = tokio::time::timeout(FORM_READ_TIMEOUT, collect(body))
             .await
             .map_err(|_| HttpError::new(StatusCode::REQUEST_TIMEOUT, "The form did not arrive in time."))??;
         let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if let Some(boundary) = multipart::boundary(kind) {
+            return Ok(Self { fields: multipart::fields(&bytes, &boundary) });
+        }
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Ok(Self { fields: Vec::new() });

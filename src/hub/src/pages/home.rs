@@ -3,14 +3,21 @@
 use axum::response::Response;
 use http::StatusCode;
 use hubd_proto::{ServerName, UserName};
+use hubd_store::{Page, Share, ShareOf};
 use minijinja::context;
 use minijinja::value::Value;
 
 use super::errors::PageError;
 use super::language::text;
+use super::urls;
 use super::user_url::server_path;
 use super::visit::Visit;
 use crate::servers::{Figures, Snapshot, State};
+
+/// Most servers of others that the page lists.
+const SHARED_SHOWN_MAX: i64 = 100;
+/// Longest name of a server, in characters, as JupyterHub.
+const SLUG_CHARACTERS_MAX: usize = 30;
 
 /// `GET /hub/home`.
 pub async fn get(visit: Visit) -> Result<Response, PageError> {
@@ -28,6 +35,8 @@ pub async fn get(visit: Visit) -> Result<Response, PageError> {
         allow_named_servers => settings.allow_named_servers,
         named_server_limit_per_user => settings.named_server_limit_per_user,
         spawners => named_servers(&visit, &name)?,
+        may_share => visit.hub.may(visit.person()?, "shares", &name, ""),
+        shared => shared(&visit)?,
     };
     Ok(visit.page(StatusCode::OK, "home.html", extra))
 }
@@ -55,6 +64,51 @@ pub fn servers_of(visit: &Visit, owner: &UserName, first: &ServerName) -> Result
             }
         })
         .collect())
+}
+
+/// Servers of others that the person may use.
+fn shared(visit: &Visit) -> Result<Vec<Value>, PageError> {
+    let page = Page { offset: 0, limit: SHARED_SHOWN_MAX };
+    let of = ShareOf::User(visit.person()?.user.id);
+    let (shares, _) = visit.hub.store.shares(of, page, visit.hub.clock.now())?;
+    let row = |share: &Share| {
+        let url = visit.server_url(&share.owner, &share.server);
+        context! { owner => share.owner.as_str(), server => share.server.as_str(), url => url }
+    };
+    Ok(shares.iter().map(row).collect())
+}
+
+/// `GET /hub/home/new?name=…`: on to the start of a new server. The name is free text; the server's own name
+/// is made of it.
+pub async fn new_server(visit: Visit) -> Result<Response, PageError> {
+    let owner = visit.person()?.name.clone();
+    let title: String = visit.argument("name").unwrap_or_default();
+    let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
+    let slug = slug(&title);
+    if slug.is_empty() {
+        return Err(PageError::new(StatusCode::BAD_REQUEST, format!("Invalid server_name: '{title}'")));
+    }
+    let server = ServerName::new(slug)
+        .map_err(|_| PageError::new(StatusCode::BAD_REQUEST, format!("Invalid server_name: '{title}'")))?;
+    let spawn = visit.hub_url(&format!("spawn/{}", server_path(&owner, &server)));
+    let mut query = Vec::new();
+    if title != server.as_str() {
+        query.push(("display_name".to_owned(), title));
+    }
+    Ok(visit.found(&urls::with_query(&spawn, &query)))
+}
+
+/// A name that a server can have: small letters, digits and single dashes, a letter first.
+fn slug(title: &str) -> String {
+    let words = title.to_lowercase();
+    let words: Vec<&str> =
+        words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let mut slug = words.join("-");
+    if slug.starts_with(|c: char| c.is_ascii_digit()) {
+        slug.insert_str(0, "s-");
+    }
+    slug.truncate(SLUG_CHARACTERS_MAX);
+    slug.trim_end_matches('-').to_owned()
 }
 
 /// The named servers, as far as there may be some.
@@ -101,6 +155,7 @@ pub fn spawner_value(visit: &Visit, owner: &UserName, server: &ServerName, snaps
         stop_url => visit.hub_url(&format!("stop/{path}")),
         log_url => visit.hub_url(&format!("log/{path}")),
         share_url => visit.hub_url(&format!("share/{path}")),
+        delete_url => visit.hub_url(&format!("delete/{path}")),
         open_url => visit.hub_url(&format!("admin/open/{path}")),
     }
 }
@@ -140,4 +195,38 @@ pub fn iso_time(time: std::time::SystemTime) -> Option<String> {
     let seconds = time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
     let stamp = jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok()?;
     Some(stamp.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_becomes_the_name_of_a_server() {
+        for (title, name) in [
+            ("gpu", "gpu"),
+            ("My Server!", "my-server"),
+            ("2 GPUs", "s-2-gpus"),
+            ("a--b__c", "a-b-c"),
+            ("日本", ""),
+            ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaa bcd", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+        ] {
+            assert_eq!(slug(title), name);
+            assert!(name.is_empty() || crate::servers::is_slug(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1500, "1.5 KB"),
+            (150 << 20, "150 MB"),
+            (3 << 29, "1.5 GB"),
+            (5 << 40, "5.0 TB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
 }

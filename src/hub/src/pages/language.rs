@@ -35,6 +35,7 @@ const FILES: &[(&str, &str)] = &[
 const SCRIPT_TEXTS: &[&str] = &[
     text!("API request failed ({status}): {message}"),
     text!("Copied"),
+    text!("Delete the server {name}?"),
     text!("Done"),
     text!("Starting {name} …"),
     text!("Stopping {name} …"),

@@ -7,16 +7,17 @@ use minijinja::context;
 
 use super::errors::PageError;
 use super::guard;
+use super::language::text;
 use super::visit::{Visit, add_cookies};
 
 /// `GET /hub/logout`: at once for a person who went there, after a question when another page sent them.
 pub async fn get(visit: Visit) -> Result<Response, PageError> {
     if visit.browser.is_some() && !guard::went_here(&visit.parts.headers) {
         let extra = context! {
-            title => "Log out?",
-            text => "Another page sent you here. Your servers keep running when you log out.",
+            title => text!("Log out?"),
+            text => text!("Another page sent you here. Your servers keep running when you log out."),
             action => visit.hub_url("logout"),
-            button => "Log out",
+            button => text!("Log out"),
             cancel_url => visit.hub_url("home"),
         };
         return Ok(visit.page(StatusCode::OK, "ask.html", extra));

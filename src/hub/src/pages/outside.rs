@@ -14,6 +14,9 @@ use super::visit::Visit;
 use crate::Hub;
 use crate::error::HttpError;
 
+/// Longest report of a browser that the log takes, in bytes.
+const REPORT_BYTES_MAX: usize = 8 * 1024;
+
 /// What crawlers are told: nothing here is for them.
 pub const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
 
@@ -36,9 +39,22 @@ pub async fn user_redirect(visit: Visit) -> Result<Response, PageError> {
     let name = visit.person()?.name.clone();
     let prefix = visit.hub_url("user-redirect/");
     let path = visit.uri().strip_prefix(&prefix).unwrap_or_default();
-    let next = format!("{}{path}", visit.server_url(name.as_str(), ""));
-    let spawn = visit.hub_url(&format!("spawn/{}", urls::segment(name.as_str())));
+    let settings = &visit.hub.settings;
+    let server = settings.default_server_name.clone().filter(|_| settings.allow_named_servers);
+    let server = server.unwrap_or_default();
+    let next = format!("{}{path}", visit.server_url(name.as_str(), server.as_str()));
+    let spawn = visit.hub_url(&format!("spawn/{}", super::user_url::server_path(&name, &server)));
     Ok(visit.found(&urls::with_query(&spawn, &[("next".to_owned(), next)])))
+}
+
+/// `POST /hub/security/csp-report`: what a browser kept a page from doing, for the log.
+pub async fn csp_report(visit: Visit, body: axum::body::Body) -> Result<Response, PageError> {
+    visit.person()?;
+    visit.check_xsrf(None)?;
+    let body = http_body_util::Limited::new(body, REPORT_BYTES_MAX);
+    let report = http_body_util::BodyExt::collect(body).await.map(|body| body.to_bytes()).unwrap_or_default();
+    tracing::warn!("Content security violation: {}", String::from_utf8_lossy(&report).escape_debug());
+    Ok(super::visit::html_response(StatusCode::OK, String::new()))
 }
 
 /// `GET /user/NAME` and `/services/NAME`: the same with a slash.

@@ -11,11 +11,12 @@ use minijinja::context;
 use serde_json::Value;
 
 use super::errors::PageError;
+use super::language::text;
 use super::user_url::server_path;
 use super::visit::Visit;
-use super::{guard, outside, pending, urls};
+use super::{guard, outside, pending, spawn_form, urls};
 use crate::error::HttpError;
-use crate::servers::{StartRequest, State};
+use crate::servers::{NotBegun, StartRequest, State};
 
 /// How long the answer waits for a start that fails at once, so that the failure is the answer. A start that
 /// goes on is shown by the progress page, which should come soon; JupyterHub waits one second.
@@ -58,7 +59,14 @@ pub async fn get(visit: Visit, Path(segments): Path<Vec<(String, String)>>) -> R
     if !guard::went_here(&visit.parts.headers) {
         return Ok(ask(&visit, &target));
     }
-    start(&visit, target, options).await
+    let asks = visit.hub.settings.spawner.options.asks();
+    if options.is_none() && asks {
+        return spawn_form::page(&visit, &target, None, None);
+    }
+    match start(&visit, &target, options.clone()).await {
+        Err(Refused::Begin(error)) if asks => form_again(&visit, &target, options.as_ref(), &error),
+        answer => answer.map_err(Refused::into),
+    }
 }
 
 /// `POST /hub/spawn…`: starts.
@@ -67,11 +75,53 @@ pub async fn post(
     Path(segments): Path<Vec<(String, String)>>,
     body: Body,
 ) -> Result<Response, PageError> {
-    visit.form(body).await?;
+    let form = visit.form(body).await?;
     let target = target(&visit, &segments, SCOPE)?;
     check_server_name(&visit, &target)?;
-    let options = user_options(&visit.query())?;
-    start(&visit, target, options).await
+    let spawner = &visit.hub.settings.spawner.options;
+    let options = match spawner.asks() && form.fields().any(|(name, _)| name != "_xsrf") {
+        true => Some(spawner.of_form(form.fields())),
+        false => user_options(&visit.query())?,
+    };
+    match start(&visit, &target, options.clone()).await {
+        Err(Refused::Begin(error)) if spawner.asks() && !is_pending(&error) => {
+            form_again(&visit, &target, options.as_ref(), &error)
+        }
+        answer => answer.map_err(Refused::into),
+    }
+}
+
+/// Why there is no start.
+enum Refused {
+    /// It could not be begun.
+    Begin(NotBegun),
+    /// A page of its own says it.
+    Page(PageError),
+}
+
+impl From<Refused> for PageError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Begin(error) => HttpError::from(error).into(),
+            Refused::Page(error) => error,
+        }
+    }
+}
+
+/// Whether there is nothing to choose, because the server runs or is about to.
+fn is_pending(error: &NotBegun) -> bool {
+    matches!(error, NotBegun::Running(_) | NotBegun::Pending(..))
+}
+
+/// The form with what was chosen, and why it did not start.
+fn form_again(
+    visit: &Visit,
+    target: &Target,
+    options: Option<&Value>,
+    error: &NotBegun,
+) -> Result<Response, PageError> {
+    let status = HttpError::from(error.clone()).status;
+    spawn_form::page(visit, target, options, Some((status, &error.to_string())))
 }
 
 /// The answer when there is nothing to start.
@@ -89,10 +139,10 @@ fn already(visit: &Visit, target: &Target) -> Option<Response> {
 /// Asks before a start that another page caused.
 fn ask(visit: &Visit, target: &Target) -> Response {
     let extra = context! {
-        title => "Start your server?",
-        text => "A link on another page leads here. Your notebook server will start when you say so.",
+        title => text!("Start your server?"),
+        text => text!("A link on another page leads here. Your notebook server will start when you say so."),
         action => visit.uri(),
-        button => "Start server",
+        button => text!("Start server"),
         server_name => target.server.as_str(),
         cancel_url => visit.hub_url("home"),
     };
@@ -100,8 +150,8 @@ fn ask(visit: &Visit, target: &Target) -> Response {
 }
 
 /// Begins the start and leads to its progress.
-async fn start(visit: &Visit, target: Target, user_options: Option<Value>) -> Result<Response, PageError> {
-    let browser = visit.person()?;
+async fn start(visit: &Visit, target: &Target, user_options: Option<Value>) -> Result<Response, Refused> {
+    let browser = visit.person().map_err(Refused::Page)?;
     let own = target.owner == browser.name;
     let request = StartRequest {
         user: target.owner.clone(),
@@ -111,13 +161,18 @@ async fn start(visit: &Visit, target: Target, user_options: Option<Value>) -> Re
         ticket: visit.hub.ticket(&visit.parts.headers).filter(|_| own),
         user_options,
     };
+    if let Some(name) = visit.argument("display_name").filter(|_| !target.server.is_default()) {
+        crate::api::check_display_name(&name).map_err(|error| Refused::Page(error.into()))?;
+        let kept = visit.hub.store.ensure_spawner(target.owner.as_str(), target.server.as_str(), Some(&name));
+        kept.map_err(|error| Refused::Page(error.into()))?;
+    }
     if !own {
         tracing::info!("User {} requesting spawn on behalf of {}", browser.name, target.owner);
     }
-    visit.hub.start_server(request).await.map_err(HttpError::from)?;
+    visit.hub.start_server(request).await.map_err(Refused::Begin)?;
     match visit.hub.wait_server(&target.owner, &target.server, QUICK_FAILURE_WAIT).await {
-        State::Stopped { failure: Some(failure) } => Ok(pending::failed(visit, &target, &failure)),
-        _ => Ok(visit.found(&pending_url(visit, &target))),
+        State::Stopped { failure: Some(failure) } => Ok(pending::failed(visit, target, &failure)),
+        _ => Ok(visit.found(&pending_url(visit, target))),
     }
 }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::response::Response;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use minijinja::context;
 
 use super::errors::PageError;
+use super::language::text;
 use super::spawn::{Target, target};
+use super::urls;
 use super::user_url::server_path;
 use super::visit::Visit;
 use crate::servers::State;
@@ -24,14 +26,50 @@ const SCOPE: &str = "delete:servers";
 pub async fn get(visit: Visit, Path(segments): Path<Vec<(String, String)>>) -> Result<Response, PageError> {
     let Target { owner, server } = target(&visit, &segments, SCOPE)?;
     let extra = context! {
-        title => "Stop this server?",
-        text => "Running notebooks, terminals and everything they hold in memory end. Saved files stay.",
+        title => text!("Stop this server?"),
+        text => text!("Running notebooks, terminals and everything they hold in memory end. Saved files stay."),
         action => visit.hub_url(&format!("stop/{}", server_path(&owner, &server))),
-        button => "Stop server",
+        button => text!("Stop server"),
         danger => true,
         cancel_url => visit.hub_url("home"),
     };
     Ok(visit.page(StatusCode::OK, "ask.html", extra))
+}
+
+/// `GET /hub/delete/NAME/SERVER`: asks before a named server is forgotten.
+pub async fn ask_delete(
+    visit: Visit,
+    Path(segments): Path<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
+    let Target { owner, server } = target(&visit, &segments, SCOPE)?;
+    let extra = context! {
+        title => text!("Delete this server?"),
+        listed => server.as_str(),
+        text => text!("It is stopped if it runs, and its name, options and shares are forgotten. Files stay."),
+        action => visit.hub_url(&format!("delete/{}", server_path(&owner, &server))),
+        button => text!("Delete Server"),
+        danger => true,
+        cancel_url => visit.hub_url("home"),
+    };
+    Ok(visit.page(StatusCode::OK, "ask.html", extra))
+}
+
+/// `POST /hub/delete/NAME/SERVER`.
+pub async fn delete(
+    visit: Visit,
+    Path(segments): Path<Vec<(String, String)>>,
+    body: Body,
+) -> Result<Response, PageError> {
+    visit.person()?;
+    visit.form(body).await?;
+    let Target { owner, server } = target(&visit, &segments, SCOPE)?;
+    let (owner, server) = (urls::segment(owner.as_str()), urls::segment(server.as_str()));
+    let path = format!("/users/{owner}/servers/{server}");
+    let called = visit.api((Method::DELETE, &path), Some(serde_json::json!({ "remove": true }))).await?;
+    if !called.is_ok() {
+        return Err(PageError::new(called.status, called.message()));
+    }
+    Ok(visit.redirect(StatusCode::SEE_OTHER, &visit.hub_url("home")))
 }
 
 /// `POST`: stops, and shows it.

@@ -31,8 +31,13 @@ const BUILT_IN: &[(&str, &str)] = &[
     template!("login_notices.html"),
     template!("logout.html"),
     template!("home.html"),
+    template!("accept-share.html"),
     template!("ask.html"),
+    template!("spawn.html"),
+    template!("spawn_profiles.html"),
     template!("spawn_pending.html"),
+    template!("share.html"),
+    template!("server_log.html"),
     template!("stop_pending.html"),
     template!("not_running.html"),
     template!("token.html"),
@@ -126,7 +131,7 @@ fn read_site_template(path: &Path) -> Result<Option<String>, Error> {
 
 /// Gives the scripts and styles that a site wrote into its template the nonce of the page; without it the
 /// page's policy keeps them from running. What variables bring into a page gets none.
-fn with_nonces(source: &str) -> String {
+pub fn with_nonces(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(at) = rest.find('<') {

@@ -1,8 +1,11 @@
 //! The pages as a browser sees them, on a real database and a helper that pretends.
 
+mod account;
 mod admin;
 mod browser;
 mod login;
+mod options;
+mod overrides;
 mod servers;
 mod shares;
 mod subdomains;

@@ -76,8 +76,10 @@ async fn get(visit: &Visit, name: &str, rest: &str) -> Result<Response, PageErro
                 owner => owner.as_str(),
                 spawn_url => urls::with_query(&spawn, &next),
                 stopping => state == State::Stopping,
+                implicit_spawn_seconds => Some(visit.hub.settings.implicit_spawn_seconds)
+                    .filter(|seconds| *seconds > 0.0 && state != State::Stopping),
             };
-            Ok(visit.page(StatusCode::FAILED_DEPENDENCY, "not_running.html", extra))
+            Ok(visit.page(stopped_status(visit), "not_running.html", extra))
         }
     }
 }
@@ -147,7 +149,15 @@ pub fn server_path(owner: &UserName, server: &ServerName) -> String {
     }
 }
 
-/// 424 for programs.
+/// The status of a server that does not run.
+fn stopped_status(visit: &Visit) -> StatusCode {
+    match visit.hub.settings.legacy_stopped_status {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::FAILED_DEPENDENCY,
+    }
+}
+
+/// The same for programs.
 fn not_running_json(visit: &Visit, owner: &UserName, server: &ServerName) -> Response {
     let spawn = visit.hub_url(&format!("spawn/{}", server_path(owner, server)));
     let origin = match &visit.hub.settings.public_url {
@@ -160,7 +170,7 @@ fn not_running_json(visit: &Visit, owner: &UserName, server: &ServerName) -> Res
     let path = outer_path(visit);
     let message =
         format!("JupyterHub server no longer running at {path}. Restart the server at {origin}{spawn}");
-    visit.json(StatusCode::FAILED_DEPENDENCY, &serde_json::json!({ "message": message }))
+    visit.json(stopped_status(visit), &serde_json::json!({ "message": message }))
 }
 
 /// Scheme and host of a URL.

@@ -1,5 +1,6 @@
 //! One request for a page: who asks, with what query, and how a page is answered.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
-use hubd_proto::UserName;
-use minijinja::value::{Serde, Value};
+use hubd_proto::{ServerName, UserName};
+use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{Error, context};
 
 use super::access_log::Asker;
@@ -155,6 +156,11 @@ impl Visit {
         self.hub.check_xsrf(&self.parts, self.browser.as_ref(), &submitted)
     }
 
+    /// The token that forms of a page carry.
+    pub fn xsrf_token(&self) -> String {
+        self.hub.xsrf_for_page(&self.parts, self.browser.as_ref()).token
+    }
+
     /// A page.
     pub fn page(&self, status: StatusCode, template: &str, extra: Value) -> Response {
         let nonce = self.parts.extensions.get::<Nonce>().cloned().unwrap_or_else(|| Nonce::new(&self.hub));
@@ -218,7 +224,7 @@ impl Visit {
     fn render(&self, template: &str, extra: Value, common: Value) -> Result<String, Error> {
         let vars = Value::from(Serde(&self.hub.settings.template_vars));
         // `_` translates; the macro has no way to write its name.
-        let texts = Value::from_iter([("_", self.language.function.clone())]);
+        let texts = Value::from_pairs([("_", self.language.function.clone())]);
         let common = context! { ..common, ..texts };
         self.hub.templates.render(template, context! { ..extra, ..context! { ..vars, ..common } })
     }
@@ -233,7 +239,7 @@ impl Visit {
             "base_url": base_url,
             "prefix": settings.base_url,
             "admin_access": settings.admin_access && admin,
-            "options_form": false,
+            "options_form": settings.spawner.options.asks(),
             "xsrf_token": xsrf_token,
         });
         if let Some(map) = jhdata.as_object_mut() {
@@ -259,6 +265,7 @@ impl Visit {
             nonce => nonce.0.as_str(),
             admin_ui => held.contains("admin-ui"),
             services => self.services(&held),
+            parsed_scopes => parsed(&held),
             expanded_scopes => held.into_iter().collect::<Vec<_>>(),
             version_hash => super::assets::version("css/style.min.css"),
         }
@@ -319,6 +326,24 @@ impl Visit {
         })
     }
 
+    /// `user.server_url(name)` of JupyterHub's templates.
+    fn server_url_function(&self, name: &UserName) -> Value {
+        let base = self.server_url(name.as_str(), "");
+        Value::from_function(move |server: Option<&str>| match server {
+            None | Some("") => base.clone(),
+            Some(server) => format!("{base}{}/", urls::segment(server)),
+        })
+    }
+
+    /// `user.all_spawners(include_default=…)` of JupyterHub's templates.
+    fn all_spawners_function(&self, name: &UserName) -> Value {
+        let all = super::home::servers_of(self, name, &ServerName::default()).unwrap_or_default();
+        Value::from_function(move |options: Kwargs| -> Result<Value, Error> {
+            let default = options.get::<Option<bool>>("include_default")?.unwrap_or(true);
+            Ok(all.iter().skip(usize::from(!default)).cloned().collect())
+        })
+    }
+
     /// The `user` variable.
     fn user_value(&self, name: &UserName, admin: bool) -> Value {
         context! {
@@ -327,8 +352,24 @@ impl Visit {
             json_escaped_name => name.as_str(),
             admin => admin,
             url => self.server_url(name.as_str(), ""),
+            server_url => self.server_url_function(name),
+            all_spawners => self.all_spawners_function(name),
+            spawner => super::home::spawner_value(self, name, &ServerName::default(), &self.hub.server(name, &ServerName::default())),
         }
     }
+}
+
+/// The scopes with their filters apart, as JupyterHub's `parsed_scopes`.
+fn parsed(held: &scopes::Held) -> Value {
+    let mut parsed: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for scope in held {
+        let (name, filter) = scope.split_once('!').unwrap_or((scope, ""));
+        let filters = parsed.entry(name).or_default();
+        if !filter.is_empty() {
+            filters.push(filter);
+        }
+    }
+    Value::from(Serde(&parsed))
 }
 
 /// What is shown when a site's own template cannot be rendered.

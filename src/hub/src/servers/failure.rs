@@ -7,13 +7,14 @@ use serde::Serialize;
 
 use super::names::Which;
 use crate::helper::HelperError;
+use crate::pages::language::text;
 use crate::settings::SpawnerSettings;
 
 /// Why a server does not run: told to the person, the API and the journal in the same words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// Stable code: one of the helper's (`program-missing`, …) or `exited-early`, `start-timeout`,
-    /// `http-timeout`, `wrong-peer`, `helper-unreachable`, `died`, `database`.
+    /// `http-timeout`, `wrong-peer`, `helper-unreachable`, `died`, `database`, `options-refused`.
     pub code: String,
     /// Which step failed, in words for the person: `starting the notebook program`.
     pub step: String,
@@ -32,7 +33,7 @@ pub struct Failure {
 /// A row of the table of refusals: status, step, advice.
 type Row = (u16, &'static str, &'static str);
 
-const ASK_ADMINISTRATOR: &str = "Tell your administrator; the log of hubd-helper has the details.";
+const ASK_ADMINISTRATOR: &str = text!("Tell your administrator; the log of hubd-helper has the details.");
 
 /// What each refusal of the helper means for the person. The message is the helper's own.
 #[expect(clippy::too_many_lines, reason = "one table, read row by row")]
@@ -40,94 +41,122 @@ fn refusal_row(code: RefusalCode) -> Row {
     match code {
         RefusalCode::TicketMissing => (
             403,
-            "checking your login",
-            "Log in again, then start the server. An administrator can allow starts without a login for a group: standing_groups in /etc/jupyterhub/helper.toml.",
+            text!("checking your login"),
+            text!(
+                "Log in again, then start the server. An administrator can allow starts without a login for a group: standing_groups in /etc/jupyterhub/helper.toml."
+            ),
         ),
         RefusalCode::TicketInvalid => (
             403,
-            "checking your login",
-            "Your login has expired or was ended. Log in again, then start the server.",
+            text!("checking your login"),
+            text!("Your login has expired or was ended. Log in again, then start the server."),
         ),
-        RefusalCode::LoginRefused => (403, "checking your login", "Log in again, then start the server."),
+        RefusalCode::LoginRefused => {
+            (403, text!("checking your login"), text!("Log in again, then start the server."))
+        }
         RefusalCode::AccountClosed => (
             403,
-            "checking your account",
-            "The account is expired, locked or closed at this hour. Ask your administrator to open it.",
+            text!("checking your account"),
+            text!(
+                "The account is expired, locked or closed at this hour. Ask your administrator to open it."
+            ),
         ),
         RefusalCode::AccountBarred => (
             403,
-            "checking your account",
-            "The rules of this machine bar the account from servers. Ask your administrator: /etc/jupyterhub/helper.toml decides.",
+            text!("checking your account"),
+            text!(
+                "The rules of this machine bar the account from servers. Ask your administrator: /etc/jupyterhub/helper.toml decides."
+            ),
         ),
         RefusalCode::AccountUnknown => (
             403,
-            "looking up your account",
-            "There is no account of this name on this machine. Ask your administrator to create one.",
+            text!("looking up your account"),
+            text!("There is no account of this name on this machine. Ask your administrator to create one."),
         ),
         RefusalCode::AccountExists | RefusalCode::AccountNotMade => {
             (400, "making your account", ASK_ADMINISTRATOR)
         }
         RefusalCode::RateLimited => {
-            (429, "waiting for a turn", "Too many starts at once. Try again in a moment.")
+            (429, text!("waiting for a turn"), text!("Too many starts at once. Try again in a moment."))
         }
         RefusalCode::TooManySessions => (
             429,
-            "finding a place for the server",
-            "Stop a server that you do not need, or try again later. Your administrator sets the limit: sessions_per_user and sessions_in_all in /etc/jupyterhub/helper.toml.",
+            text!("finding a place for the server"),
+            text!(
+                "Stop a server that you do not need, or try again later. Your administrator sets the limit: sessions_per_user and sessions_in_all in /etc/jupyterhub/helper.toml."
+            ),
         ),
-        RefusalCode::AlreadyRunning => {
-            (503, "starting the server", "An earlier server of yours is still ending. Try again in a moment.")
-        }
+        RefusalCode::AlreadyRunning => (
+            503,
+            text!("starting the server"),
+            text!("An earlier server of yours is still ending. Try again in a moment."),
+        ),
         RefusalCode::ProfileUnknown => (
             500,
-            "choosing the program",
-            "Ask your administrator: the profile that the hub asks for must be a [profile.NAME] in /etc/jupyterhub/helper.toml.",
+            text!("choosing the program"),
+            text!(
+                "Ask your administrator: the profile that the hub asks for must be a [profile.NAME] in /etc/jupyterhub/helper.toml."
+            ),
         ),
         RefusalCode::ProgramMissing => (
             500,
-            "finding the notebook program",
-            "Ask your administrator to install it, for instance: python3 -m venv /opt/hubd/notebook && /opt/hubd/notebook/bin/pip install jupyterhub jupyterlab; or to name another program in /etc/jupyterhub/helper.toml ([profile.default] program).",
+            text!("finding the notebook program"),
+            text!(
+                "Ask your administrator to install it, for instance: python3 -m venv /opt/hubd/notebook && /opt/hubd/notebook/bin/pip install jupyterhub jupyterlab; or to name another program in /etc/jupyterhub/helper.toml ([profile.default] program)."
+            ),
         ),
         RefusalCode::ArgumentRefused => (
             500,
-            "checking the arguments",
-            "Ask your administrator: the arguments in [Spawner] args must be allowed by allow_arguments in /etc/jupyterhub/helper.toml.",
+            text!("checking the arguments"),
+            text!(
+                "Ask your administrator: the arguments in [Spawner] args must be allowed by allow_arguments in /etc/jupyterhub/helper.toml."
+            ),
         ),
         RefusalCode::EnvironmentRefused => (
             500,
-            "checking the environment",
-            "Ask your administrator: the variables in [Spawner] environment must be allowed by allow_environment in /etc/jupyterhub/helper.toml.",
+            text!("checking the environment"),
+            text!(
+                "Ask your administrator: the variables in [Spawner] environment must be allowed by allow_environment in /etc/jupyterhub/helper.toml."
+            ),
         ),
         RefusalCode::HomeUnusable => (
             500,
-            "entering your home directory",
-            "Ask your administrator: the home directory must exist, belong to you and be open to you.",
+            text!("entering your home directory"),
+            text!("Ask your administrator: the home directory must exist, belong to you and be open to you."),
         ),
         RefusalCode::SessionRefused => (
             500,
-            "opening your session",
-            "Log in again and start the server at once, so that it can use your password. If that does not help, ask your administrator: /etc/pam.d/hubd and the log of hubd-helper tell more.",
+            text!("opening your session"),
+            text!(
+                "Log in again and start the server at once, so that it can use your password. If that does not help, ask your administrator: /etc/pam.d/hubd and the log of hubd-helper tell more."
+            ),
         ),
-        RefusalCode::BecomeUserFailed => (500, "becoming your account", ASK_ADMINISTRATOR),
+        RefusalCode::BecomeUserFailed => (500, text!("becoming your account"), ASK_ADMINISTRATOR),
         RefusalCode::ExecFailed => (
             500,
-            "starting the notebook program",
-            "Ask your administrator: the program was found but could not be run as you. Its permissions, its interpreter or a mount option may be wrong.",
+            text!("starting the notebook program"),
+            text!(
+                "Ask your administrator: the program was found but could not be run as you. Its permissions, its interpreter or a mount option may be wrong."
+            ),
         ),
         RefusalCode::NotAvailable => (
             500,
-            "asking hubd-helper",
-            "Ask your administrator: this is not possible with the way hubd-helper was started.",
+            text!("asking hubd-helper"),
+            text!("Ask your administrator: this is not possible with the way hubd-helper was started."),
         ),
         RefusalCode::Protocol => (
             500,
-            "asking hubd-helper",
-            "Ask your administrator: hubd and hubd-helper do not understand each other. Install both from one package and restart hubd.",
+            text!("asking hubd-helper"),
+            text!(
+                "Ask your administrator: hubd and hubd-helper do not understand each other. Install both from one package and restart hubd."
+            ),
         ),
         RefusalCode::System => (
             503,
-            "starting the server",
-            "The machine is short of something. Try again; if it happens again, tell your administrator.",
+            text!("starting the server"),
+            text!(
+                "The machine is short of something. Try again; if it happens again, tell your administrator."
+            ),
         ),
     }
 }
@@ -153,9 +182,9 @@ impl Failure {
             error => {
                 let mut failure = Self::new(
                     "helper-unreachable",
-                    "asking hubd-helper",
+                    text!("asking hubd-helper"),
                     format!("The program that starts servers cannot be asked: {error}"),
-                    "Try again in a moment; if it happens again, tell your administrator.",
+                    text!("Try again in a moment; if it happens again, tell your administrator."),
                 );
                 failure.status = 503;
                 failure
@@ -179,9 +208,11 @@ impl Failure {
     pub(super) fn start_timeout(limit: Duration) -> Self {
         Self::new(
             "start-timeout",
-            "starting the server",
+            text!("starting the server"),
             format!("The server was not started within {} seconds.", limit.as_secs()),
-            "Opening a session takes unusually long: a home directory on the network, or a login module that waits. Try again; if it happens again, tell your administrator (start_timeout, and the log of hubd-helper).",
+            text!(
+                "Opening a session takes unusually long: a home directory on the network, or a login module that waits. Try again; if it happens again, tell your administrator (start_timeout, and the log of hubd-helper)."
+            ),
         )
     }
 
@@ -189,9 +220,11 @@ impl Failure {
     pub(super) fn http_timeout(url: &str, limit: Duration) -> Self {
         Self::new(
             "http-timeout",
-            "waiting for the server's first answer",
+            text!("waiting for the server's first answer"),
             format!("Server at {url}api didn't respond in {} seconds", limit.as_secs()),
-            "The program runs but does not answer. A slow home directory or a broken extension can be the reason: see the lines below. Your administrator can allow more time (http_timeout).",
+            text!(
+                "The program runs but does not answer. A slow home directory or a broken extension can be the reason: see the lines below. Your administrator can allow more time (http_timeout)."
+            ),
         )
     }
 
@@ -199,9 +232,11 @@ impl Failure {
     pub(super) fn wrong_peer(url: &str) -> Self {
         Self::new(
             "wrong-peer",
-            "waiting for the server's first answer",
+            text!("waiting for the server's first answer"),
             format!("A program of another user listens at {url}, nothing was sent to it."),
-            "Try again. If it happens again, tell your administrator: somebody may be trying to take over servers' ports.",
+            text!(
+                "Try again. If it happens again, tell your administrator: somebody may be trying to take over servers' ports."
+            ),
         )
     }
 
@@ -209,9 +244,9 @@ impl Failure {
     pub(super) fn exited_early(exited: &Exited) -> Self {
         let mut failure = Self::new(
             if exited.out_of_memory.is_some() { OUT_OF_MEMORY } else { "exited-early" },
-            "starting the notebook program",
+            text!("starting the notebook program"),
             format!("The server {} before it was ready.", ended(exited)),
-            "The lines below are the last it printed; the last ones usually name the reason.",
+            text!("The lines below are the last it printed; the last ones usually name the reason."),
         );
         failure.log = exited.log.clone();
         failure
@@ -221,9 +256,9 @@ impl Failure {
     pub(super) fn died(exited: &Exited) -> Self {
         let mut failure = Self::new(
             if exited.out_of_memory.is_some() { OUT_OF_MEMORY } else { "died" },
-            "running the server",
+            text!("running the server"),
             format!("The server {} while it was running.", ended(exited)),
-            "Start it again. Notebooks are saved every two minutes; what was in memory is lost.",
+            text!("Start it again. Notebooks are saved every two minutes; what was in memory is lost."),
         );
         if exited.out_of_memory.is_some() {
             failure
@@ -242,19 +277,33 @@ impl Failure {
     pub(super) fn lost(error: &HelperError) -> Self {
         Self::new(
             "died",
-            "running the server",
+            text!("running the server"),
             format!("The session process of the server has gone: {error}"),
-            "Start the server again. If it happens again, tell your administrator.",
+            text!("Start the server again. If it happens again, tell your administrator."),
         )
+    }
+
+    /// What was chosen for the server is not there for this person any more.
+    pub(super) fn options(error: &str) -> Self {
+        let mut failure = Self::new(
+            "options-refused",
+            text!("reading what was chosen"),
+            error.to_owned(),
+            text!("Start the server again and choose something else."),
+        );
+        failure.status = 400;
+        failure
     }
 
     /// The rows of the server cannot be written.
     pub(super) fn database(error: &str) -> Self {
         let mut failure = Self::new(
             "database",
-            "writing the hub's records",
+            text!("writing the hub's records"),
             format!("The hub's database cannot be written: {error}"),
-            "Try again soon; if it happens again, tell your administrator. A full disk is the usual reason.",
+            text!(
+                "Try again soon; if it happens again, tell your administrator. A full disk is the usual reason."
+            ),
         );
         failure.status = 503;
         failure

@@ -117,14 +117,22 @@ pub(super) async fn launch(
                 Failure::from_helper(HelperError::Frame(hubd_proto::FrameError::Io(error)))
             })?),
         };
+    let chosen = hub
+        .chosen(&which.user, &which.server, request.user_options.as_ref())
+        .map_err(|error| Failure::options(&error))?;
+    let variables = || {
+        let mut variables = environment(&hub.settings, &which, token, listen);
+        chosen.apply(which.user.as_str(), &hub.settings.base_url, &mut variables);
+        variables
+    };
     let message = || Start {
         user: request.user.clone(),
         ticket: request.ticket.clone(),
         server: request.server.clone(),
-        profile: hub.settings.spawner.profile.clone(),
+        profile: chosen.profile.clone().or_else(|| hub.settings.spawner.profile.clone()),
         listen,
         arguments: hub.settings.spawner.args.clone(),
-        environment: environment(&hub.settings, &which, token, listen),
+        environment: variables(),
         note: Note::of(rows).text(),
     };
     match ask_helper(hub, request, message).await {

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::names::Which;
 use super::{Failure, NotBegun, Progress, Snapshot, State};
+use crate::pages::language::text;
 
 /// Most questions for a server's log that wait for its session process.
 const LOG_QUESTIONS_MAX: usize = 16;
@@ -93,7 +94,7 @@ impl Server {
                 state: State::Starting,
                 started: None,
                 pid: None,
-                progress: vec![Progress::step(0, "Server requested")],
+                progress: vec![Progress::step(0, text!("Server requested"))],
                 figures: None,
             };
             true

@@ -13,6 +13,7 @@ mod life;
 mod names;
 mod note;
 mod overview;
+mod options;
 mod ready;
 mod registry;
 mod run;
@@ -37,6 +38,7 @@ pub(crate) use environment::{origin, python_json};
 pub use failure::Failure;
 pub(crate) use launch::with_store;
 pub use names::{is_slug, url_escape};
+pub use options::{Attribute, Chosen, PROFILE, ProfileOption, SpawnOptions, SpawnProfile};
 pub use registry::Servers;
 
 use names::Which;
@@ -155,6 +157,9 @@ pub enum NotBegun {
     /// There are as many servers as there may be: `JupyterHub.active_server_limit`.
     #[error("Active user limit exceeded. Try again in a few minutes.")]
     Full,
+    /// `user_options` name what there is not, or not for this person.
+    #[error("{0}")]
+    Options(String),
     /// The database could not be written.
     #[error("the database cannot be written: {0}")]
     Database(String),
@@ -164,7 +169,7 @@ impl From<NotBegun> for HttpError {
     fn from(error: NotBegun) -> Self {
         let text = error.to_string();
         match error {
-            NotBegun::Running(_) | NotBegun::Pending(..) => Self::bad_request(text),
+            NotBegun::Running(_) | NotBegun::Pending(..) | NotBegun::Options(_) => Self::bad_request(text),
             NotBegun::Throttled(seconds) => {
                 Self { retry_after_seconds: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, text) }
             }
@@ -184,6 +189,8 @@ impl Hub {
     /// # Errors
     /// The server is not stopped, there are too many, or the database cannot be written.
     pub async fn start_server(self: &Arc<Self>, request: StartRequest) -> Result<(), NotBegun> {
+        self.chosen(&request.user, &request.server, request.user_options.as_ref())
+            .map_err(NotBegun::Options)?;
         let limits = Limits {
             starting: self.settings.concurrent_spawn_limit as usize,
             active: self.settings.active_server_limit as usize,

@@ -16,6 +16,7 @@ use super::ready::{NotReady, first_answer, shown, version_warning};
 use super::{Failure, NotBegun, Progress, StartRequest, adopt};
 use crate::Hub;
 use crate::helper::{Event, HelperError};
+use crate::pages::language::text;
 
 /// The longest wait for the end of a server that was told to stop. The helper kills it long before
 /// (`stop_seconds`, 30 unless root says otherwise); if even that does not help, the hub gives up.
@@ -102,7 +103,7 @@ impl Run {
             }
         };
         let _ = begun.send(Ok(()));
-        self.server.progress(Progress::step(20, "Opening a session"));
+        self.server.progress(Progress::step(20, text!("Opening a session")));
         // A start that has been asked for cannot be taken back: a stop waits for its end.
         match launch::launch(&self.hub, &request, &rows, &token).await {
             Ok(session) => self.go_on(session).await,
@@ -124,7 +125,7 @@ impl Run {
     async fn go_on(mut self, mut session: Session) {
         self.place = shown(&session.target(), &self.url);
         self.server.running(&session.status);
-        self.server.progress(Progress::step(50, "Spawning server..."));
+        self.server.progress(Progress::step(50, text!("Spawning server...")));
         if let Err(error) = self.running_rows(&session).await {
             self.end(&mut session, Some(Failure::database(&error))).await;
         }

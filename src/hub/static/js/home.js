@@ -41,19 +41,10 @@ for (const row of document.querySelectorAll("tr[data-server-name]")) {
     event.preventDefault();
     act(event.currentTarget, t("Stopping {name} …", { name }), () => api("DELETE", path), name);
   });
-  row.querySelector(".delete-server").addEventListener("click", async () => {
-    if (!confirm(`Delete the server ${name}?`)) return;
+  row.querySelector(".delete-server").form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (!confirm(t("Delete the server {name}?", { name }))) return;
     await api("DELETE", path, { remove: true });
     row.remove();
   });
 }
-
-const nameInput = document.querySelector(".new-server-name");
-function add() {
-  const name = nameInput.value.trim();
-  if (name) location.href = `${window.jhdata.base_url}spawn/${user}/${encodeURIComponent(name)}`;
-}
-document.querySelector(".new-server-btn")?.addEventListener("click", add);
-nameInput?.addEventListener("keydown", (event) => {
-  if (event.key === "Enter") add();
-});

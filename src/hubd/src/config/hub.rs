@@ -5,7 +5,7 @@ use std::time::Duration;
 use hubd_hub::Settings;
 use hubd_hub::settings::{SocketKind, SpawnerSettings};
 use hubd_hub::subdomains::{SubdomainHook, Subdomains};
-use hubd_proto::ProfileName;
+use hubd_proto::{ProfileName, ServerName};
 use hubd_store::CryptKeys;
 use zeroize::Zeroizing;
 
@@ -66,6 +66,9 @@ pub fn settings(
         roles: roles.roles,
         groups: roles.groups,
         custom_scopes: roles.custom_scopes,
+        default_server_name: server_name(values, problems),
+        implicit_spawn_seconds: values.number(HUB, "implicit_spawn_seconds"),
+        legacy_stopped_status: values.yes(HUB, "use_legacy_stopped_server_status_code"),
         template_paths: values.list(HUB, "template_paths").into_iter().map(Into::into).collect(),
         logo_file: text("logo_file").map(Into::into),
         announcements_file: values.text(HUB, "announcements_file").into(),
@@ -135,6 +138,17 @@ fn hub_api_url(values: &Values, public: &BindUrl, inner: &BindUrl, problems: &mu
     format!("{scheme}://{host}:{}{}hub/api", url.port, public.prefix)
 }
 
+fn server_name(values: &Values, problems: &mut Vec<Problem>) -> Option<ServerName> {
+    let text = Some(values.text(HUB, "default_server_name")).filter(|text| !text.is_empty())?;
+    ServerName::new(text)
+        .map_err(|error| {
+            let text = format!("JupyterHub.default_server_name: {error}");
+            let origin = values.origin(HUB, "default_server_name");
+            problems.push(Problem::new(&origin, text, "write the name of a server, such as lab"));
+        })
+        .ok()
+}
+
 fn spawner(values: &Values, problems: &mut Vec<Problem>) -> SpawnerSettings {
     let classes = if spawner_is_simple(values) { SIMPLE } else { LOCAL };
     let seconds = |key| Duration::from_secs(u64::try_from(values.integer(classes, key)).unwrap_or(0));
@@ -156,6 +170,7 @@ fn spawner(values: &Values, problems: &mut Vec<Problem>) -> SpawnerSettings {
         notebook_dir: values.text(classes, "notebook_dir"),
         debug: values.yes(classes, "debug"),
         disable_user_config: values.yes(classes, "disable_user_config"),
+        options: super::spawn_options::read(values, classes, problems),
         start_timeout: seconds("start_timeout"),
         http_timeout: seconds("http_timeout"),
     }

@@ -22,6 +22,7 @@ mod reference;
 mod refused;
 mod roles;
 mod services;
+mod spawn_options;
 mod units;
 pub mod value;
 

@@ -31,7 +31,7 @@ async fn a_code_is_taken_after_a_question() {
     make(&browser, "bob");
     let path = format!("/hub/accept-share?code={CODE}");
     let page = browser.get(&path).await.is(200, "");
-    assert!(page.text.contains("bob lets you use the server bob."), "{}", page.text);
+    assert!(page.text.contains("bob lets you use this server"), "{}", page.text);
     let xsrf = page.field("_xsrf");
     browser.post(&path, &[]).await.is(403, "");
     browser.post(&path, &[("_xsrf", &xsrf)]).await.is(302, "/user/bob/");
