@@ -9,8 +9,8 @@ use hubd_store::{ConfiguredGroup, CryptKeys, DEFAULT_ROLES, RoleDefinition, Role
 use zeroize::Zeroizing;
 
 use crate::auth::scopes::CustomScopes;
-use crate::services::ServiceSettings;
 use crate::servers::SpawnOptions;
+use crate::services::ServiceSettings;
 use crate::subdomains::Subdomains;
 
 /// Everything the hub has to know. Names are JupyterHub's option names.
