@@ -133,9 +133,7 @@ async fn serve(plan: Plan, loaded: Loaded, mut sockets: Sockets, began: Instant)
     sockets.close_unused();
     let tls = tls(&plan)?;
     let proxy_token = plan.proxy_token.load()?;
-    if plan.upgrade_database {
-        database_commands::upgrade_for_start(&plan.database)?;
-    }
+    plan.upgrade_database.then(|| database_commands::upgrade_for_start(&plan.database)).transpose()?;
     let hub = hub(plan.settings, &plan.cookie_secret, &plan.database, plan.helper_socket)?;
     let _pid_file = plan.pid_file.map(PidFile::write).transpose()?;
     let running = hub.adopt().await;
@@ -163,7 +161,7 @@ async fn serve(plan: Plan, loaded: Loaded, mut sockets: Sockets, began: Instant)
         Arc::new(InnerApp::new(api, app)),
     );
     let watching = tokio::spawn(hub.clone().watch_servers(stop_inner.clone()));
-    tokio::spawn(hub.clone().purge_records(stop_inner.clone()));
+    let tending = tokio::spawn(hub.clone().tend_records(stop_inner.clone()));
     let public = tokio::spawn(hubd_proxy::serve(
         Listener::Tcp(public),
         tls.clone(),
@@ -179,11 +177,7 @@ async fn serve(plan: Plan, loaded: Loaded, mut sockets: Sockets, began: Instant)
 
     wait_for_the_end(&reloader).await?;
     service_manager::stopping();
-    // Ended here, so that its file goes.
-    if let Some(control) = control {
-        control.abort();
-        control.await.ok();
-    }
+    end_control(control).await;
     let end = async {
         stop_public.cancel();
         public.await.ok();
@@ -195,8 +189,7 @@ async fn serve(plan: Plan, loaded: Loaded, mut sockets: Sockets, began: Instant)
             tracing::info!("Leaving single-user servers running");
         }
         stop_inner.cancel();
-        inner.await.ok();
-        watching.await.ok();
+        let _ = tokio::join!(inner, watching, tending);
     };
     let mut impatient = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     tokio::select! {
@@ -204,6 +197,14 @@ async fn serve(plan: Plan, loaded: Loaded, mut sockets: Sockets, began: Instant)
         _ = impatient.recv() => tracing::warn!("a second SIGINT: ending at once"),
     }
     Ok(())
+}
+
+/// Ends the control socket, so that its file goes.
+async fn end_control(control: Option<tokio::task::JoinHandle<()>>) {
+    if let Some(control) = control {
+        control.abort();
+        control.await.ok();
+    }
 }
 
 /// Tells everybody that hubd runs.
@@ -258,6 +259,8 @@ fn hub(
 ) -> anyhow::Result<Arc<Hub>> {
     settings.cookie_secret = cookie_secret.load()?;
     let store = Store::open(database).with_context(|| format!("database {}", database.display()))?;
+    // While a thread waits for the disk, another one takes over the requests that it served.
+    store.block_with(|write| tokio::task::block_in_place(write));
     look_for_helper(&helper_socket);
     let routes = if settings.subdomains.is_some() { Routes::by_host() } else { Routes::default() };
     let hub = Hub::new(hubd_hub::hub::Parts {

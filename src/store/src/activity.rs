@@ -1,11 +1,26 @@
-//! When people and servers last did something.
+//! When people, servers and tokens last did something.
+//!
+//! Who was seen a moment ago matters little, and every request would cost a wait for the disk: such activity is kept in
+//! memory and written by [`Store::flush_activity`] for everybody at once, as the hub does every second. A crash loses
+//! that second. What somebody reports, and the first use of anything, is written at once.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use rusqlite::params;
 
+use crate::database::lock;
 use crate::encoding::time_column;
+use crate::tokens::ApiToken;
+use crate::writer::Transaction;
 use crate::{Store, StoreError};
+
+/// Activity that is not written yet: of users by name, of tokens by key.
+#[derive(Default)]
+pub(crate) struct Pending {
+    users: HashMap<String, SystemTime>,
+    tokens: HashMap<i64, SystemTime>,
+}
 
 impl Store {
     /// Raises `last_activity` of users and spawners; (user, server, time). Never lowers it.
@@ -15,15 +30,14 @@ impl Store {
         }
         self.write(|transaction| {
             for (user, server, time) in activity {
-                let time = time_column(*time);
-                transaction.prepare_cached(RAISE_USER)?.execute(params![user, time])?;
+                raise_user(transaction, user, *time)?;
                 transaction
                     .prepare_cached(
                         "UPDATE spawners SET last_activity = ?3
                          WHERE name = ?2 AND user_id = (SELECT id FROM users WHERE name = ?1)
                              AND (last_activity IS NULL OR last_activity < ?3)",
                     )?
-                    .execute(params![user, server, time])?;
+                    .execute(params![user, server, time_column(*time)])?;
             }
             Ok(())
         })
@@ -31,12 +45,60 @@ impl Store {
 
     /// Raises `last_activity` of a user.
     pub fn record_user_activity(&self, user: &str, time: SystemTime) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            transaction.prepare_cached(RAISE_USER)?.execute(params![user, time_column(time)])?;
+        self.write(|transaction| raise_user(transaction, user, time))
+    }
+
+    /// Remembers that a user was seen.
+    pub fn note_user(&self, user: &str, time: SystemTime) {
+        lock(&self.pending).users.insert(user.to_owned(), time);
+    }
+
+    /// Remembers the use of a token, and with `owner` that of the user.
+    pub fn note_token(&self, token: &ApiToken, owner: Option<&str>, time: SystemTime) {
+        let mut pending = lock(&self.pending);
+        pending.tokens.insert(token.id, time);
+        if let Some(owner) = owner {
+            pending.users.insert(owner.to_owned(), time);
+        }
+    }
+
+    /// Writes what was remembered. What cannot be written is kept for the next time.
+    pub fn flush_activity(&self) -> Result<(), StoreError> {
+        let Pending { users, tokens } = std::mem::take(&mut *lock(&self.pending));
+        if users.is_empty() && tokens.is_empty() {
+            return Ok(());
+        }
+        let written = self.write(|transaction| {
+            for (user, time) in &users {
+                raise_user(transaction, user, *time)?;
+            }
+            for (token, time) in &tokens {
+                transaction
+                    .prepare_cached("UPDATE api_tokens SET last_activity = ?2 WHERE id = ?1")?
+                    .execute(params![token, time_column(*time)])?;
+            }
             Ok(())
-        })
+        });
+        if written.is_err() {
+            // Whoever was seen meanwhile was seen later.
+            let mut pending = lock(&self.pending);
+            let (later_users, later_tokens) = (
+                std::mem::replace(&mut pending.users, users),
+                std::mem::replace(&mut pending.tokens, tokens),
+            );
+            pending.users.extend(later_users);
+            pending.tokens.extend(later_tokens);
+        }
+        written
     }
 }
 
-const RAISE_USER: &str =
-    "UPDATE users SET last_activity = ?2 WHERE name = ?1 AND (last_activity IS NULL OR last_activity < ?2)";
+fn raise_user(transaction: &Transaction<'_>, user: &str, time: SystemTime) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached(
+            "UPDATE users SET last_activity = ?2
+             WHERE name = ?1 AND (last_activity IS NULL OR last_activity < ?2)",
+        )?
+        .execute(params![user, time_column(time)])?;
+    Ok(())
+}

@@ -5,12 +5,14 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use crate::activity::Pending;
 use crate::backup::backup_beside;
+use crate::writer::{Transaction, Writer};
 use crate::{StoreError, schema};
 
 /// Reading connections kept open: more threads than this read at once only on larger machines, and each
@@ -31,7 +33,10 @@ const WAL_BYTES_KEPT: i64 = 4 << 20;
 /// An open database.
 pub struct Store {
     path: PathBuf,
-    writer: Mutex<Connection>,
+    writer: Writer,
+    /// Activity that is not written yet.
+    pub(crate) pending: Mutex<Pending>,
+    blocking: OnceLock<fn(&mut dyn FnMut())>,
     readers: Mutex<Vec<Connection>>,
 }
 
@@ -41,7 +46,19 @@ impl Store {
         make_file(path)?;
         let mut writer = connect(path).map_err(|error| error.at(path))?;
         prepare_writer(&mut writer, path).map_err(|error| error.at(path))?;
-        Ok(Self { path: path.to_path_buf(), writer: Mutex::new(writer), readers: Mutex::default() })
+        Ok(Self {
+            path: path.to_path_buf(),
+            writer: Writer::new(writer),
+            pending: Mutex::default(),
+            blocking: OnceLock::new(),
+            readers: Mutex::default(),
+        })
+    }
+
+    /// Has every write go through `run`, which must run what it is given at once: a thread that serves others can
+    /// have them served elsewhere while it waits for the disk.
+    pub fn block_with(&self, run: fn(&mut dyn FnMut())) {
+        let _ = self.blocking.set(run);
     }
 
     /// The file.
@@ -53,10 +70,11 @@ impl Store {
     /// tests can see what happens then.
     #[doc(hidden)]
     pub fn set_page_limit_for_tests(&self, pages: i64) -> Result<(), StoreError> {
-        let writer = lock(&self.writer);
-        let used: i64 = writer.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-        writer.query_row(&format!("PRAGMA max_page_count = {}", used + pages), [], |_| Ok(()))?;
-        Ok(())
+        self.writer.with_connection(|writer| {
+            let used: i64 = writer.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            writer.query_row(&format!("PRAGMA max_page_count = {}", used + pages), [], |_| Ok(()))?;
+            Ok(())
+        })
     }
 
     /// Runs `work` on a reading connection; it sees the last committed state and waits for nobody.
@@ -77,24 +95,26 @@ impl Store {
         result
     }
 
-    /// Runs `work` in one transaction: all of it is on the disk when this returns, or nothing.
+    /// Runs `work`: all of it is on the disk when this returns, or nothing.
     pub(crate) fn write<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut writer = lock(&self.writer);
-        let run = || {
-            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        run().map_err(|error: StoreError| error.at(&self.path))
+        let mut work = Some(work);
+        let mut result = None;
+        let mut run = || result = work.take().map(|work| self.writer.write(work));
+        match self.blocking.get() {
+            Some(blocking) => blocking(&mut run),
+            None => run(),
+        }
+        // `block_with` asks for a function that runs the work.
+        let result = result.unwrap_or_else(|| Err(StoreError::Missing("result of", "a write".to_owned())));
+        result.map_err(|error| error.at(&self.path))
     }
 }
 
 /// A connection whose transaction panicked was rolled back by its `Drop`, so it can be used again.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use crate::encoding::{column_dict, column_list, dict_column, list_column};
 use crate::users::{self, NewUser};
+use crate::writer::Transaction;
 use crate::{Page, Store, StoreError};
 
 /// A row of `groups` with its members.

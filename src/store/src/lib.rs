@@ -1,12 +1,14 @@
 //! The database: JupyterHub's SQLite schema, its hashes and encodings.
 //!
 //! The only crate that knows SQL. [`Store`] is synchronous and safe to share between threads: reads take
-//! microseconds and never wait for a write, writes are durable when they return. One file per table family;
+//! microseconds and never wait for a write, writes are durable when they return, and those that come together share one
+//! wait for the disk (`writer.rs`). Only activity may be a second late. One file per table family;
 //! start reading at [`Store::open`] in `database.rs`.
 
 mod database;
 mod error;
 mod schema;
+mod writer;
 
 mod activity;
 mod auth_state;
@@ -37,7 +39,7 @@ pub use groups::{ConfiguredGroup, Group};
 pub use hash::{
     CLIENT_SECRET_ROUNDS, GENERATED_ROUNDS, TOKEN_BYTES_MAX, hash_token, token_matches, token_prefix,
 };
-pub use life::{ServerAddress, ServerStart};
+pub use life::{AdoptedServer, ServerAddress, ServerStart};
 pub use load_roles::{MustHaveUserRole, RoleDefinition, RoleMembers};
 pub use oauth::{CodeUse, OAuthClient, OAuthCode};
 pub use roles::{DEFAULT_ROLES, DefaultRole};

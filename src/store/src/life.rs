@@ -2,11 +2,13 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, params};
 use serde_json::Value;
 
 use crate::encoding::{dict_column, list_column, time_column};
 use crate::spawners::{ensure, user_id};
+use crate::users::{NewUser, insert};
+use crate::writer::Transaction;
 use crate::{Store, StoreError};
 
 /// What is written when a start begins: one transaction makes or updates the spawner row, the server's
@@ -44,6 +46,26 @@ pub struct ServerAddress {
     pub port: i64,
     /// `/user/alice/`.
     pub base_url: String,
+}
+
+/// A running server that was found.
+#[derive(Debug, Clone)]
+pub struct AdoptedServer {
+    /// Owner; a missing row is made.
+    pub user: String,
+    /// Server name.
+    pub server: String,
+    /// 32 hex digits that nobody can guess, for a row of the owner that has to be made.
+    pub new_cookie_id: String,
+    /// How it was started, if its session knows: with it the token and the OAuth client get their rows back. Those that
+    /// are there are left alone, so that OAuth tokens live on.
+    pub start: Option<ServerStart>,
+    /// Where it is.
+    pub address: ServerAddress,
+    /// Spawner state.
+    pub state: Value,
+    /// When it was started.
+    pub started: SystemTime,
 }
 
 impl Store {
@@ -88,37 +110,36 @@ impl Store {
         })
     }
 
-    /// A running server that the database may have lost: as `server_starting` and `server_running`, but rows that
-    /// exist with the same token are left alone (so OAuth tokens issued for it live on).
-    pub fn server_adopted(
-        &self,
-        start: &ServerStart,
-        address: &ServerAddress,
-        state: &Value,
-        started: SystemTime,
-    ) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            let known: bool = transaction
-                .prepare_cached("SELECT EXISTS (SELECT 1 FROM api_tokens WHERE hashed = ?1)")?
-                .query_row([&start.token_hash], |row| row.get(0))?;
-            let spawner_id = if known {
-                ensure(transaction, user_id(transaction, &start.user)?, &start.server)?.0
-            } else {
-                let (user_id, spawner_id) = write_start(transaction, start)?;
-                insert_token(transaction, start, user_id)?;
-                spawner_id
-            };
-            let linked: bool = transaction
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM spawners WHERE id = ?1 AND oauth_client_id = ?2)",
-                )?
-                .query_row(params![spawner_id, start.client_id], |row| row.get(0))?;
-            if !(known && linked) {
-                upsert_client(transaction, start, spawner_id)?;
-            }
-            write_running(transaction, spawner_id, address, state, started)
-        })
+    /// Running servers that the database may have lost, in one wait for the disk.
+    pub fn servers_adopted(&self, servers: &[AdoptedServer], now: SystemTime) -> Result<(), StoreError> {
+        self.write(|transaction| servers.iter().try_for_each(|server| adopt(transaction, server, now)))
     }
+}
+
+fn adopt(transaction: &Transaction<'_>, found: &AdoptedServer, now: SystemTime) -> Result<(), StoreError> {
+    let new = NewUser { name: found.user.clone(), admin: false, cookie_id: found.new_cookie_id.clone() };
+    insert(transaction, &new, now)?;
+    let Some(start) = &found.start else {
+        let (spawner_id, _) = ensure(transaction, user_id(transaction, &found.user)?, &found.server)?;
+        return write_running(transaction, spawner_id, &found.address, &found.state, found.started);
+    };
+    let known: bool = transaction
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM api_tokens WHERE prefix = ?1 AND hashed = ?2)")?
+        .query_row([&start.token_prefix, &start.token_hash], |row| row.get(0))?;
+    let spawner_id = if known {
+        ensure(transaction, user_id(transaction, &start.user)?, &start.server)?.0
+    } else {
+        let (user_id, spawner_id) = write_start(transaction, start)?;
+        insert_token(transaction, start, user_id)?;
+        spawner_id
+    };
+    let linked: bool = transaction
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM spawners WHERE id = ?1 AND oauth_client_id = ?2)")?
+        .query_row(params![spawner_id, start.client_id], |row| row.get(0))?;
+    if !(known && linked) {
+        upsert_client(transaction, start, spawner_id)?;
+    }
+    write_running(transaction, spawner_id, &found.address, &found.state, found.started)
 }
 
 /// Keys of the rows of one server.

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, params};
 
 use crate::encoding::{column_list, list_column};
 use crate::roles::{DEFAULT_ROLES, DefaultRole, grant_to_user};
 use crate::users::{NewUser, find, insert};
+use crate::writer::Transaction;
 use crate::{Store, StoreError};
 
 /// A role as the configuration, or JupyterHub's default, defines it.

@@ -1,8 +1,9 @@
 //! The tables `roles` and the maps that assign them.
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::encoding::{column_list, list_column};
+use crate::writer::Transaction;
 use crate::{Store, StoreError};
 
 /// A role that every hub has.

@@ -1,9 +1,10 @@
 //! The table `services`, with the rows of `servers` and `oauth_clients` that belong to it.
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Row, params};
 use serde_json::Value;
 
 use crate::encoding::{column_dict, column_list, dict_column, list_column};
+use crate::writer::Transaction;
 use crate::{Store, StoreError};
 
 /// Note of the token that a managed service gets when it starts, as JupyterHub's.

@@ -2,9 +2,10 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::encoding::{column_list, column_time, list_column, time_column};
+use crate::writer::Transaction;
 use crate::{Page, Store, StoreError};
 
 /// A row of `shares`.

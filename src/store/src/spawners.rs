@@ -2,11 +2,12 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use crate::encoding::{column_dict, column_time, dict_column};
 use crate::shares::reapply_filters;
+use crate::writer::Transaction;
 use crate::{Store, StoreError};
 
 /// A row of `spawners` with its `servers` row.

@@ -2,10 +2,11 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, Row, params};
 
 use crate::encoding::{column_list, column_time, list_column, time_column};
 use crate::hash::{TOKEN_BYTES_MAX, token_matches, token_prefix};
+use crate::writer::Transaction;
 use crate::{Store, StoreError};
 
 /// A row of `api_tokens`; the token itself is not stored.

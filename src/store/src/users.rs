@@ -2,11 +2,12 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use crate::encoding::{column_dict, column_list, column_time, list_column, time_column};
 use crate::shares::reapply_filters;
+use crate::writer::Transaction;
 use crate::{Store, StoreError, roles};
 
 /// A row of `users`.

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hubd_store::{
-    CodeUse, ConfiguredUsers, NewToken, NewUser, OAuthCode, Page, ServerAddress, ServerStart, Store,
-    StoreError, TokenOwner, UserFilter, UserOrder, UserState, UserSubset, hash_token, token_prefix,
+    AdoptedServer, CodeUse, ConfiguredUsers, NewToken, NewUser, OAuthCode, Page, ServerAddress, ServerStart,
+    Store, StoreError, TokenOwner, UserFilter, UserOrder, UserState, UserSubset, hash_token, token_prefix,
 };
 use rusqlite::Connection;
 use serde_json::json;
@@ -266,7 +266,16 @@ fn an_adopted_server_keeps_its_rows_or_gets_them_back() {
         NewToken { client_id: "jupyterhub-user-alice".into(), ..token(&store, "alice", "browser-token") };
     store.create_token(&issued).unwrap();
     let adopt = |store: &Store| {
-        store.server_adopted(&start("alice"), &address("alice"), &json!({"pid": 42}), now()).unwrap();
+        let found = AdoptedServer {
+            user: "alice".into(),
+            server: String::new(),
+            new_cookie_id: "c9".into(),
+            start: Some(start("alice")),
+            address: address("alice"),
+            state: json!({"pid": 42}),
+            started: now(),
+        };
+        store.servers_adopted(&[found], now()).unwrap();
     };
     let token_id = store.token(TOKEN, now()).unwrap().unwrap().id;
     adopt(&store);
@@ -275,7 +284,6 @@ fn an_adopted_server_keeps_its_rows_or_gets_them_back() {
 
     let lost = Place::new();
     let store = lost.store();
-    store.ensure_user("alice", "c9", now()).unwrap();
     adopt(&store);
     adopt(&store);
     assert!(store.token(TOKEN, now()).unwrap().is_some());
@@ -421,6 +429,7 @@ fn configured_users_get_their_rows_and_blocked_ones_lose_their_rights() {
     };
     store.configure_users(&users, &mut next, now()).unwrap();
     store.configure_users(&users, &mut next, now()).unwrap();
+    store.strip_users(&["mallory"]).unwrap();
     let user = |name: &str| store.user(name).unwrap().unwrap();
     assert!(user("root1").admin && user("old").admin && !user("ann").admin);
     assert_eq!(user("old").roles, ["user", "admin"]);

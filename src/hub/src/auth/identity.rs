@@ -32,8 +32,10 @@ impl Hub {
             return None;
         }
         let now = self.clock.now();
-        if is_stale(user.last_activity, now) {
+        if user.last_activity.is_none() {
             log_unwritten(self.store.record_user_activity(&user.name, now));
+        } else if is_stale(user.last_activity, now) {
+            self.store.note_user(&user.name, now);
         }
         Some(Browser { user, name, session_id: self.session_id(headers) })
     }
@@ -90,8 +92,16 @@ impl Hub {
         };
         let Some(kind) = kind else { return Ok(None) };
         if is_stale(token.last_activity, now) {
-            let person_too = !token.note.starts_with(SERVER_TOKEN_NOTE);
-            log_unwritten(self.store.record_token_use(&token, person_too, now));
+            let person = match &kind {
+                CallerKind::User(user) if !token.note.starts_with(SERVER_TOKEN_NOTE) => {
+                    Some(user.name.as_str())
+                }
+                _ => None,
+            };
+            self.store.note_token(&token, person, now);
+            if token.last_activity.is_none() {
+                log_unwritten(self.store.flush_activity());
+            }
         }
         let scopes = self.scopes_of_token(&token, &kind)?;
         let session_id = token.session_id.clone();

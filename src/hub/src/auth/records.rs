@@ -13,6 +13,8 @@ use crate::settings::AuthenticatorKind;
 
 /// Most names in one line of the log.
 const NAMES_SHOWN: usize = 50;
+/// How often activity is written: what a crash may lose of it.
+const ACTIVITY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often expired tokens, codes and shares are deleted, as JupyterHub.
 const PURGE_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -125,8 +127,35 @@ impl Hub {
         }
     }
 
+    /// Writes every second who was seen, until `stop`, and once more then.
+    async fn write_activity(&self, stop: &CancellationToken) {
+        let mut is_told = false;
+        loop {
+            let ends = stop.run_until_cancelled(tokio::time::sleep(ACTIVITY_INTERVAL)).await.is_none();
+            let store = Arc::clone(&self.store);
+            let written = tokio::task::spawn_blocking(move || store.flush_activity()).await;
+            match written {
+                Ok(Err(error)) if !is_told => {
+                    // Told once: a full disk would fill the log as well.
+                    tracing::warn!(%error, "cannot note activity");
+                    is_told = true;
+                }
+                Ok(Ok(())) => is_told = false,
+                _ => {}
+            }
+            if ends {
+                return;
+            }
+        }
+    }
+
+    /// Writes activity every second and deletes every hour what has expired, until `stop`.
+    pub async fn tend_records(self: Arc<Self>, stop: CancellationToken) {
+        tokio::join!(self.write_activity(&stop), self.purge_records(&stop));
+    }
+
     /// Deletes every hour what has expired, until `stop`.
-    pub async fn purge_records(self: Arc<Self>, stop: CancellationToken) {
+    async fn purge_records(&self, stop: &CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(PURGE_INTERVAL)).await.is_some() {
             if let Err(error) = self.store.purge_expired(self.clock.now()) {
                 tracing::warn!(%error, "cannot delete expired records");

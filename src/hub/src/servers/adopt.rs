@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use hubd_proto::message::{Endpoint, SessionStatus};
 use hubd_proto::{SessionId, UserName};
-use hubd_store::{Spawner, StoreError};
+use hubd_store::{AdoptedServer, Spawner};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -164,34 +164,44 @@ pub(super) fn is_settled(hub: &Hub, session: &Session) -> bool {
     session.found && age > spawner.http_timeout
 }
 
-/// Writes the rows of sessions that were found. A database that cannot be written does not keep
+/// Writes the rows of sessions that were found, all at once. A database that cannot be written does not keep
 /// anybody from a server that runs.
 async fn write_rows(hub: &Arc<Hub>, sessions: Vec<(Which, SessionStatus)>) {
+    let count = sessions.len();
     let written = with_store(hub, move |hub| {
-        for (which, status) in sessions {
-            if let Err(error) = write_row(hub, &which, &status) {
-                tracing::error!("cannot write the records of {which}, which is running: {error}");
+        let now = hub.clock.now();
+        let found: Vec<_> = sessions.iter().map(|(which, status)| rows_of(hub, which, status, now)).collect();
+        let Err(error) = hub.store.servers_adopted(&found, now) else { return Ok(()) };
+        if found.len() == 1 {
+            return Err(error);
+        }
+        // One of them must not cost the others their rows.
+        for one in &found {
+            if let Err(error) = hub.store.servers_adopted(std::slice::from_ref(one), now) {
+                let (user, server) = (&one.user, &one.server);
+                tracing::error!("cannot write the records of {user}/{server}, which is running: {error}");
             }
         }
         Ok(())
     });
     if let Err(error) = written.await {
-        tracing::error!("cannot write the records of running servers: {error}");
+        tracing::error!("cannot write the records of {count} running servers: {error}");
     }
 }
 
-fn write_row(hub: &Hub, which: &Which, status: &SessionStatus) -> Result<(), StoreError> {
-    let (user, server) = (which.user.as_str(), which.server.as_str());
-    let now = hub.clock.now();
-    let address = address(status, &which.url(&hub.settings.base_url));
-    let state = state_column(status);
-    hub.store.ensure_user(user, &hub.new_token(), now)?;
-    match Note::read(&status.note) {
-        Some(note) => hub.store.server_adopted(&note.rows(which, now), &address, &state, started_at(status)),
-        None => {
-            tracing::warn!("the session of {which} has no note of the hub, its token cannot be restored");
-            hub.store.server_running(user, server, &address, &state, started_at(status))
-        }
+fn rows_of(hub: &Hub, which: &Which, status: &SessionStatus, now: SystemTime) -> AdoptedServer {
+    let note = Note::read(&status.note);
+    if note.is_none() {
+        tracing::warn!("the session of {which} has no note of the hub, its token cannot be restored");
+    }
+    AdoptedServer {
+        user: which.user.to_string(),
+        server: which.server.to_string(),
+        new_cookie_id: hub.new_token(),
+        start: note.map(|note| note.rows(which, now)),
+        address: address(status, &which.url(&hub.settings.base_url)),
+        state: state_column(status),
+        started: started_at(status),
     }
 }
 

@@ -57,7 +57,12 @@ async fn roles_are_given_by_admins_who_have_what_is_in_them() {
             "The role admin follows user.admin: change that",
         ),
         (&api.token("bob", &["inherit"]), r#"{"roles": ["user"]}"#, 403, "Only admins can change roles"),
-        (&root, r#"{"auth_state": {"a": 1}}"#, 400, "user.auth_state cannot be changed here"),
+        (
+            &root,
+            r#"{"auth_state": {"a": 1}}"#,
+            400,
+            "user.auth_state cannot be stored: the hub has no JUPYTERHUB_CRYPT_KEY to encrypt it",
+        ),
     ] {
         let reply = api.call("PATCH", "/users/alice", token, body).await;
         assert_eq!(reply.error(), (status, json!(text)), "{body}");
