@@ -12,6 +12,7 @@ mod front_proxies;
 mod http2;
 mod lifetime;
 mod limits;
+mod messages;
 mod peers;
 mod smuggling;
 mod streaming;
