@@ -14,6 +14,7 @@ use crate::call::{Call, CallError, Download};
 use crate::exchange::NoReply;
 use crate::forward::{Judged, Routed, Way, broken, refused};
 use crate::h2::H2Stream;
+use crate::http1::Work;
 use crate::listen::Service;
 use crate::origin::Visitor;
 use crate::reply::ReplyHead;
@@ -38,7 +39,9 @@ impl Service {
         request: Request<Incoming>,
         stream: &Arc<H2Stream>,
     ) -> Response<BoxBody> {
-        let mut response = self.dispatch(&visitor, request, stream).await;
+        let mut work = Work::borrow();
+        let mut response = self.dispatch(&mut work, &visitor, request, stream).await;
+        work.give_back();
         if let Some(hsts) = self.proxy.hsts.as_ref().filter(|_| visitor.peer.https) {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
@@ -47,6 +50,7 @@ impl Service {
 
     async fn dispatch(
         &self,
+        work: &mut Work,
         visitor: &Arc<Visitor>,
         request: Request<Incoming>,
         stream: &Arc<H2Stream>,
@@ -56,16 +60,17 @@ impl Service {
             return refused(Refusal::Headers);
         }
         let asked = Asked::of_http2(&mut parts);
-        let mut head = RequestHead::of_http2(&parts);
+        let head = &mut work.request;
+        head.take_http2(&parts);
         let body = Inbound::new(body, visitor);
-        let Judged { origin, peer, way } = match self.judge(&mut head, visitor, Some(body.length())) {
+        let Judged { origin, peer, way } = match self.judge(head, visitor, Some(body.length())) {
             Ok(judged) => judged,
             Err(refusal) => return refused(refusal),
         };
         let route = match way {
             Way::Server(route) => route,
             Way::App(target) => {
-                let parts = match self.for_app(&head, (&origin, peer), &target) {
+                let parts = match self.for_app(head, (&origin, peer), &target) {
                     Ok(parts) => parts,
                     Err(refusal) => return refused(refusal),
                 };
@@ -83,39 +88,42 @@ impl Service {
         let routed = Routed { origin, route, peer, asked };
         let result = match client {
             Some(_) if head.has_body() => return refused(Refusal::Framing),
-            Some(client) => Box::pin(self.switch(&head, &routed, (client, visitor, stream))).await,
-            None => self.pass(&head, &routed, body).await,
+            Some(client) => Box::pin(self.switch(&work.request, &routed, (client, visitor, stream))).await,
+            None => self.pass(work, &routed, body).await,
         };
         match result {
             Ok(response) => response,
             Err(Failure::Browser(refusal)) => refused(refusal),
-            Err(Failure::Server(failure)) => self.explain(&head, &routed, failure).await,
+            Err(Failure::Server(failure)) => self.explain(&work.request, &routed, failure).await,
         }
     }
 
     /// Sends a request to its server, over a waiting connection if there is one.
     async fn pass(
         &self,
-        head: &RequestHead,
+        work: &mut Work,
         routed: &Routed,
         body: Inbound,
     ) -> Result<Response<BoxBody>, Failure> {
+        let (head, reply) = (&work.request, &mut work.reply);
         let mut body = head.has_body().then_some((body, head.length));
         let repeatable = body.is_none() && head.is_idempotent();
         let mut waiting = routed.route.pool.take();
-        let mut reply = ReplyHead::default();
         loop {
             let is_used = waiting.is_some();
             let link = match waiting.take() {
                 Some(link) => link,
                 None => Box::pin(self.open(&routed.route)).await.map_err(Failure::Server)?,
             };
-            let mut out = Vec::with_capacity(1024);
+            let mut out = std::mem::take(&mut work.up);
+            out.clear();
             self.write_request(&mut out, head, routed);
             let mut call = Call::new(link, out, body.take());
-            match call.reply(&mut reply, head.method() == b"HEAD", self.answer_time()).await {
+            let replied = call.reply(reply, head.method() == b"HEAD", self.answer_time()).await;
+            work.up = call.take_memory();
+            match replied {
                 Ok(()) if reply.status == 101 => return Err(failed(routed, CallError::Switched)),
-                Ok(()) => return Ok(self.relay(head, routed, &reply, call)),
+                Ok(()) => return Ok(self.relay(head, routed, reply, call)),
                 Err(CallError::NoReply(NoReply::Closed)) if is_used && repeatable => {}
                 Err(error) => return Err(failed(routed, error)),
             }

@@ -88,6 +88,11 @@ impl Call {
         .await
     }
 
+    /// The memory of the head, once that has been sent.
+    pub(crate) fn take_memory(&mut self) -> Vec<u8> {
+        if self.out.is_empty() { std::mem::take(&mut self.out) } else { Vec::new() }
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Sending> {
         while self.state == Sending::Going {
             let written = if self.out.is_empty() && self.data.is_empty() {

@@ -53,7 +53,8 @@ pub(crate) async fn speak(service: Arc<Service>, stream: Stream, visitor: Arc<Vi
         service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let (service, visitor, guard) = (service.clone(), visitor.clone(), streams.begin());
             async move {
-                let response = service.answer(visitor, request, &guard).await;
+                // Boxed, because what is spawned is moved several times.
+                let response = Box::pin(service.answer(visitor, request, &guard)).await;
                 Ok::<_, Infallible>(response.map(|body| Paced { body, guard }.boxed_unsync()))
             }
         })

@@ -212,11 +212,11 @@ thread_local! {
 }
 
 impl Work {
-    fn borrow() -> Box<Self> {
+    pub(crate) fn borrow() -> Box<Self> {
         SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
     }
 
-    fn give_back(mut self: Box<Self>) {
+    pub(crate) fn give_back(mut self: Box<Self>) {
         if self.up.capacity() > SPARE_BYTES {
             self.up = Vec::new();
         }

@@ -69,11 +69,13 @@ impl RequestHead {
         Ok(Some(length))
     }
 
-    /// The head of a request of HTTP/2 as HTTP/1.1 has it: with a Host field, and all cookies in one (RFC 9113
+    /// Takes the head of a request of HTTP/2 over as HTTP/1.1 has it: with a Host field, and all cookies in one (RFC 9113
     /// sections 8.2.3 and 8.3.1).
-    pub(crate) fn of_http2(parts: &Parts) -> Self {
-        let mut head = Self::default();
+    pub(crate) fn take_http2(&mut self, parts: &Parts) {
+        let head = self;
         let fields = &mut head.fields;
+        fields.clear();
+        (head.authority, head.is_old) = (None, false);
         head.method = fields.keep(parts.method.as_str().as_bytes());
         let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
         head.target = fields.keep(target.as_bytes());
@@ -98,7 +100,6 @@ impl RequestHead {
             fields.push(b"cookie", &crumbs);
         }
         head.options = head.fields.options();
-        head
     }
 
     /// The method.
@@ -227,7 +228,8 @@ mod tests {
     fn a_head_of_http2_has_one_host_and_one_cookie_field() {
         let request = http::Request::get("https://hub:80/a").version(Version::HTTP_2);
         let request = request.header("cookie", "a=1").header("cookie", "b=2; c=3");
-        let head = RequestHead::of_http2(&request.body(()).unwrap().into_parts().0);
+        let mut head = RequestHead::default();
+        head.take_http2(&request.body(()).unwrap().into_parts().0);
         assert_eq!((head.host(), head.target()), ("hub:80", "/a"));
         let cookies: Vec<_> = head.fields.all(Kind::Cookie).collect();
         assert_eq!(cookies, [b"a=1; b=2; c=3"]);
