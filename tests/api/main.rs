@@ -2,6 +2,7 @@
 #![expect(clippy::panic, reason = "a test's helpers may fail the test")]
 
 mod database;
+mod differential;
 mod routes;
 mod trial;
 

@@ -26,6 +26,13 @@ pub struct Trial {
 impl Trial {
     /// Starts both. `tables` are further tables of hubd.toml.
     pub fn start(tables: &str) -> Self {
+        let mut trial = Self::prepared(tables);
+        trial.run();
+        trial
+    }
+
+    /// Everything is there, nothing runs yet.
+    pub fn prepared(tables: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let root = nix::unistd::geteuid().is_root();
         // As root an account is made for it: the trial mode is for ordinary users.
@@ -34,21 +41,50 @@ impl Trial {
             Person::new(&format!("hubt-api-{number}"), PersonKind::Ordinary)
         });
         let directory = tempfile::Builder::new().prefix("hubt-api").tempdir().expect("a directory");
-        let mut trial =
+        let trial =
             Self { directory, port: free_port(), inner_port: free_port(), hubd: None, helper: None, person };
         trial.write_files(tables);
-        let socket = trial.path("run/helper.sock");
-        let helper =
-            trial.command("hubd-helper", &["--listen", "run/helper.sock", "--policy", "helper.toml"]);
-        trial.helper = Some(trial.process("helper", helper));
+        trial
+    }
+
+    /// Starts helper and daemon.
+    pub fn run(&mut self) {
+        let socket = self.path("run/helper.sock");
+        let helper = self.command("hubd-helper", &["--listen", "run/helper.sock", "--policy", "helper.toml"]);
+        self.helper = Some(self.process("helper", helper));
         until("the helper's socket", START_LIMIT, || socket.exists().then_some(()));
-        let hubd = trial.command("hubd", &["-f", "hubd.toml"]);
-        trial.hubd = Some(trial.process("hubd", hubd));
-        let web = trial.web();
+        let hubd = self.command("hubd", &["-f", "hubd.toml"]);
+        self.hubd = Some(self.process("hubd", hubd));
+        let web = self.web();
         until("an answer of hubd", START_LIMIT, || {
             web.try_request("GET", "/hub/health", &[], b"").ok().filter(|answer| answer.status == 200)
         });
-        trial
+    }
+
+    /// Writes a file of the person's into the trial's directory.
+    pub fn write(&self, name: &str, text: &str, mode: u32) {
+        std::fs::write(self.path(name), text).expect("written");
+        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(mode)).expect("set");
+        self.give(name);
+    }
+
+    /// Makes a directory of the person's.
+    pub fn directory(&self, name: &str) {
+        std::fs::create_dir(self.path(name)).expect("made");
+        self.give(name);
+    }
+
+    /// Copies a file that only the person may read.
+    pub fn copy(&self, from: &str, to: &str) {
+        std::fs::copy(self.path(from), self.path(to)).expect("copied");
+        std::fs::set_permissions(self.path(to), std::fs::Permissions::from_mode(0o600)).expect("set");
+        self.give(to);
+    }
+
+    fn give(&self, name: &str) {
+        if let Some(person) = &self.person {
+            hubd_tests::run("chown", &[&person.name, &self.path(name).to_string_lossy()]);
+        }
     }
 
     /// A browser without cookies.
@@ -67,7 +103,8 @@ impl Trial {
         format!("--- hubd\n{}--- helper\n{}", read("hubd.log"), read("helper.log"))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// A file in the trial's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -105,13 +142,18 @@ impl Trial {
 
     /// The command that runs a program as the ordinary user, in the trial's directory.
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        let program = self.path(program);
+        self.command_of(&self.path(program), arguments)
+    }
+
+    /// The same for any program.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = match &self.person {
             None => Command::new(program),
             Some(person) => {
                 let mut command = Command::new("setpriv");
-                let uid = person.uid.to_string();
-                command.args(["--reuid", &uid, "--regid", &uid, "--clear-groups", "--"]).arg(program);
+                // The account's own group: its number need not be that of the user.
+                let name = person.name.as_str();
+                command.args(["--reuid", name, "--regid", name, "--clear-groups", "--"]).arg(program);
                 command
             }
         };

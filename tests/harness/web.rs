@@ -125,6 +125,12 @@ impl Web {
         Self { cookies: Arc::new(Mutex::new(cookies)), ..self.clone() }
     }
 
+    /// Another browser that starts with copies of this one's cookies, for the address of `base`.
+    #[must_use]
+    pub fn copy_to(&self, base: &Self) -> Self {
+        Self { cookies: self.copy().cookies, ..base.clone() }
+    }
+
     /// The value of a cookie.
     pub fn cookie(&self, name: &str) -> Option<String> {
         let cookies = self.cookies.lock().unwrap();

@@ -11,7 +11,6 @@
 
 mod bad_input;
 mod browser;
-mod differential;
 mod failures;
 mod logins;
 mod measures;
@@ -41,7 +40,6 @@ fn main() -> ExitCode {
         failures::CASES,
         notebooks::CASES,
         restart::CASES,
-        differential::CASES,
         measures::CASES,
     ]
     .concat()

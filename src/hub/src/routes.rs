@@ -12,7 +12,7 @@ use axum::routing::{MethodFilter, MethodRouter, any, get, on, post};
 use axum::{Extension, Router};
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 
 use crate::Hub;
 use crate::api;
@@ -88,7 +88,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route(&at("static/{*path}"), get(assets::file))
         .method_not_allowed_fallback(outside::wrong_method);
 
-    Router::new()
+    let all = Router::new()
         .merge(pages)
         .merge(others)
         .fallback(outside::fallback)
@@ -97,7 +97,16 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .merge(api::root(&at("api/"), Arc::clone(&hub)))
         .merge(api::metrics(&at("metrics"), Arc::clone(&hub)))
         .layer(middleware::from_fn_with_state(Arc::clone(&hub), outside::own_host))
-        .layer(middleware::from_fn_with_state(hub, around))
+        .layer(middleware::from_fn_with_state(hub, around));
+    // The router adds `Allow` last of all.
+    Router::new().fallback_service(all).layer(middleware::map_response(without_allow))
+}
+
+/// JupyterHub names no methods in a 405, and those that the router names are not all allowed: it takes `HEAD`
+/// for allowed where `GET` is.
+async fn without_allow(mut response: Response) -> Response {
+    response.headers_mut().remove(header::ALLOW);
+    response
 }
 
 /// A page: `GET` only. Other methods are added to it.
@@ -177,7 +186,6 @@ fn measure(hub: &Hub, request: &Parts, status: StatusCode, took: Duration) {
 mod tests {
     use axum::body::Body;
     use axum::routing::get;
-    use http::header;
     use tower::ServiceExt;
 
     use super::*;

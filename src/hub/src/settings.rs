@@ -47,6 +47,14 @@ pub struct Settings {
     pub active_server_limit: u32,
     /// `JupyterHub.shutdown_on_logout`.
     pub shutdown_on_logout: bool,
+    /// `JupyterHub.authenticate_prometheus`: whether `/metrics` needs the scope `read:metrics`.
+    pub authenticate_prometheus: bool,
+    /// `JUPYTERHUB_METRICS_PREFIX`: what the names of metrics begin with.
+    pub metrics_prefix: String,
+    /// `JupyterHub.api_page_default_limit`: how many items a part of a list has unless the request says it.
+    pub api_page_default_limit: u32,
+    /// `JupyterHub.api_page_max_limit`: how many it has at most.
+    pub api_page_max_limit: u32,
     /// `JupyterHub.template_vars`.
     pub template_vars: BTreeMap<String, serde_json::Value>,
     /// `JupyterHub.load_roles` over the default roles.

@@ -29,8 +29,8 @@ pub async fn record(ask: Ask, body: Body) -> Answer {
         _ => return Err(HttpError::bad_request("body must be a json dict").into()),
     };
     let now = ask.hub.clock.now();
-    let own = data.get("last_activity").filter(|value| !value.is_null());
-    let servers = data.get("servers").filter(|value| !value.is_null());
+    let given = |key: &str| data.get(key).filter(|value| !body::is_falsy(value));
+    let (own, servers) = (given("last_activity"), given("servers"));
     if own.is_none() && servers.is_none() {
         return Err(
             HttpError::bad_request("body must contain at least one of `last_activity` or `servers`").into()
@@ -63,12 +63,16 @@ pub async fn record(ask: Ask, body: Body) -> Answer {
 
 fn time(value: &Value, now: SystemTime) -> Result<SystemTime, HttpError> {
     let text = value.as_str().unwrap_or_default();
-    let Some(time) = timestamps::read(text) else {
+    let Some(time) = timestamps::read(text, now) else {
         let shown = if value.is_string() { format!("'{text}'") } else { value.to_string() };
         return Err(HttpError::bad_request(format!("Not a valid timestamp: {shown}")));
     };
     if time.duration_since(now).is_ok_and(|ahead| ahead > FUTURE_MAX) {
-        let text = format!("Rejecting activity from more than an hour in the future: {text}");
+        let shown = timestamps::write(Some(time));
+        let text = format!(
+            "Rejecting activity from more than an hour in the future: {}",
+            shown.as_str().unwrap_or(text)
+        );
         return Err(HttpError::bad_request(text));
     }
     Ok(time)

@@ -99,31 +99,38 @@ pub async fn unknown() -> ApiError {
     HttpError::bare(StatusCode::NOT_FOUND).into()
 }
 
-/// A known path, asked with another method.
-pub async fn wrong_method() -> ApiError {
-    HttpError::bare(StatusCode::METHOD_NOT_ALLOWED).into()
+/// A known path, asked with another method. `OPTIONS` is answered for all of them, without asking who it is.
+pub async fn wrong_method(request: Request) -> Response {
+    if request.method() != Method::OPTIONS {
+        return ApiError::from(HttpError::bare(StatusCode::METHOD_NOT_ALLOWED)).into_response();
+    }
+    let mut response = empty(StatusCode::OK);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
-/// Around every request: `OPTIONS` and `HEAD`, and the headers of all answers.
+/// Around every known path: JupyterHub answers `HEAD` with 405; the router would take it for `GET`.
+pub async fn no_head(request: Request, next: Next) -> Response {
+    if request.method() == Method::HEAD && request.uri().path() != HEALTH {
+        return ApiError::from(HttpError::bare(StatusCode::METHOD_NOT_ALLOWED)).into_response();
+    }
+    next.run(request).await
+}
+
+/// Around every request: who asks is kept for the log, and the headers of all answers.
 pub async fn around(mut request: Request, next: Next) -> Response {
-    let method = request.method().clone();
     let slot = AskerSlot::default();
     request.extensions_mut().insert(slot.clone());
-    let mut response = match method {
-        Method::OPTIONS => empty(StatusCode::OK),
-        Method::HEAD if request.uri().path() != HEALTH => {
-            ApiError::from(HttpError::bare(StatusCode::METHOD_NOT_ALLOWED)).into_response()
-        }
-        _ => next.run(request).await,
-    };
+    let path = request.uri().path();
+    let is_root = path == "/" || path.ends_with("/hub/api/");
+    let mut response = next.run(request).await;
     if let Some(asker) = slot.asker() {
         response.extensions_mut().insert(asker);
     }
     let headers = response.headers_mut();
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("accept, content-type, authorization"),
-    );
+    if is_root {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
     // Pages of the OAuth provider bring their own.
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

@@ -32,9 +32,8 @@ impl FromRequestParts<Arc<Hub>> for Ask {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, ApiError> {
-        let captures = RawPathParams::from_request_parts(parts, hub)
-            .await
-            .map_err(|_| HttpError::bad_request("The path is not UTF-8 text."))?;
+        let captures =
+            RawPathParams::from_request_parts(parts, hub).await.map_err(|_| not_text(parts.uri.path()))?;
         let captures = captures.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let caller = match parts.extensions.get::<Inside>() {
             Some(inside) => Some(inside.0.clone()),
@@ -45,6 +44,16 @@ impl FromRequestParts<Arc<Hub>> for Ask {
         }
         Ok(Self { hub: Arc::clone(hub), parts: parts.clone(), caller, captures })
     }
+}
+
+/// The error of a path of which a segment is not UTF-8, in JupyterHub's words.
+fn not_text(path: &str) -> HttpError {
+    let segments = path.split('/').map(|segment| percent_encoding::percent_decode_str(segment).collect());
+    let bad = segments.map(|bytes: Vec<u8>| bytes).find(|bytes| std::str::from_utf8(bytes).is_err());
+    HttpError::bad_request(format!(
+        "Invalid unicode in url: {}",
+        super::python::bytes(&bad.unwrap_or_default())
+    ))
 }
 
 impl Ask {
@@ -58,9 +67,20 @@ impl Ask {
         urls::pairs(self.parts.uri.query().unwrap_or_default())
     }
 
-    /// One parameter of the query.
-    pub fn argument(&self, name: &str) -> Option<String> {
-        self.query().into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    /// One parameter of the query, without blanks around it: the last one of several.
+    pub fn argument(&self, name: &str) -> Result<Option<String>, HttpError> {
+        let raw = self.parts.uri.query().unwrap_or_default();
+        let named = |pair: &&str| urls::decode(pair.split('=').next().unwrap_or_default()) == name;
+        let Some(pair) = raw.split('&').rfind(named) else { return Ok(None) };
+        let value = pair.split_once('=').map_or("", |(_, value)| value).replace('+', " ");
+        let bytes: Vec<u8> = percent_encoding::percent_decode_str(&value).collect();
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Ok(Some(text.trim().to_owned())),
+            Err(_) => {
+                let shown = super::python::bytes(&bytes);
+                Err(HttpError::bad_request(format!("Invalid unicode in {name}: {shown}")))
+            }
+        }
     }
 
     /// The address that was asked, with the prefix of the API.

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::python;
 use crate::error::HttpError;
 
 /// Longest JSON body, in bytes: a list of ten thousand user names fits.
@@ -29,11 +30,56 @@ pub async fn json(body: Body) -> Result<Value, HttpError> {
 /// The JSON object of a body; an empty body is an empty object.
 pub async fn object(body: Body, otherwise: &str) -> Result<Map<String, Value>, HttpError> {
     match json(body).await? {
-        Value::Null => Ok(Map::new()),
-        // Python counts an empty list as nothing, and old clients send one.
-        Value::Array(list) if list.is_empty() => Ok(Map::new()),
         Value::Object(map) => Ok(map),
+        // Old clients send an empty list.
+        nothing if is_falsy(&nothing) => Ok(Map::new()),
         _ => Err(HttpError::bad_request(otherwise)),
+    }
+}
+
+/// What a body about one kind of thing may hold, and the Python type that JupyterHub names in its errors.
+pub struct Model {
+    /// What it is about, as errors name it.
+    pub kind: &'static str,
+    /// Keys and types.
+    pub keys: &'static [(&'static str, &'static str)],
+}
+
+impl Model {
+    /// The object of a body: only keys that exist, each of its type.
+    pub fn check(&self, data: Value) -> Result<Map<String, Value>, HttpError> {
+        let data = match data {
+            Value::Object(data) => data,
+            other => {
+                return Err(HttpError::bad_request(format!("Invalid JSON data: {}", python::repr(&other))));
+            }
+        };
+        let wanted = |key: &str| self.keys.iter().find(|(known, _)| *known == key).map(|(_, kind)| *kind);
+        if data.keys().any(|key| wanted(key).is_none()) {
+            let shown = python::repr(&Value::Object(data));
+            return Err(HttpError::bad_request(format!("Invalid JSON keys: {shown}")));
+        }
+        for (key, value) in &data {
+            let (wanted, found) = (wanted(key).unwrap_or_default(), python::type_name(value));
+            // JupyterHub has no way to take auth_state away again; here it is null.
+            if wanted != found && !(key == "auth_state" && value.is_null()) {
+                let text = format!("{}.{key} must be <class '{wanted}'>, not: <class '{found}'>", self.kind);
+                return Err(HttpError::bad_request(text));
+            }
+        }
+        Ok(data)
+    }
+}
+
+/// Whether Python counts a value as nothing.
+pub fn is_falsy(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::answer::{Answer, ApiError, read_answer};
 use super::ask::Ask;
-use super::models::identity;
+use super::models::{Servers, Viewer, identity};
+use crate::auth::scopes::{Owner, Target};
 use crate::auth::{Caller, CallerKind};
 use crate::error::HttpError;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
 
 /// `POST /authorizations/token`: gone since JupyterHub 2.
 pub async fn request_token(ask: Ask) -> ApiError {
@@ -20,9 +22,23 @@ pub async fn request_token(ask: Ask) -> ApiError {
 /// `GET /authorizations/token/TOKEN`: whoever knows a token may ask whose it is.
 pub async fn token_owner(ask: Ask) -> Answer {
     with_token(&ask)?;
-    let caller = ask.hub.token_caller(ask.path("token"))?;
-    let caller = caller.ok_or_else(|| HttpError::bare(StatusCode::NOT_FOUND))?;
-    Ok(read_answer(&ask.parts.headers, &identity(&ask.hub, &caller)?))
+    let asker = ask.somebody()?;
+    let owner = ask.hub.token_caller(ask.path("token"))?;
+    let owner = owner.ok_or_else(|| HttpError::bare(StatusCode::NOT_FOUND))?;
+    // Whoever knows a token may know its owner's name; for more they need scopes of their own.
+    let mut scopes = asker.scopes.clone();
+    let viewer = |scopes| Viewer { hub: &ask.hub, scopes };
+    let model = match &owner.kind {
+        CallerKind::User(user) => {
+            scopes.extend(Owner::User(&user.name).identify_scopes());
+            viewer(&scopes).user(user, Servers::Active)?
+        }
+        CallerKind::Service(service) => {
+            scopes.extend(Owner::Service(&service.name).identify_scopes());
+            viewer(&scopes).service(service)
+        }
+    };
+    Ok(read_answer(&ask.parts.headers, &json!(model)))
 }
 
 /// `GET /authorizations/cookie/NAME/VALUE`: whose login cookie this is.
@@ -37,6 +53,18 @@ pub async fn cookie_owner(ask: Ask) -> Answer {
     let scopes = ask.hub.scopes_of_user(&user)?;
     let caller = Caller { kind: CallerKind::User(user), scopes, token: None, session_id: None };
     Ok(read_answer(&ask.parts.headers, &identity(&ask.hub, &caller)?))
+}
+
+/// `POST /users/NAME/admin-access`: of old; admins now use OAuth as everybody does.
+pub async fn admin_access(ask: Ask) -> Answer {
+    ask.need(&["servers"], Target::User(ask.path("name")))?;
+    if !ask.hub.settings.admin_access {
+        return Err(HttpError::forbidden("admin access to user servers disabled").into());
+    }
+    ask.user()?;
+    let mut response = super::answer::empty(StatusCode::OK);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }
 
 /// Only who has a token themselves may ask.

@@ -7,12 +7,15 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, ApiError, empty, json_answer, read_answer};
 use super::ask::Ask;
-use super::body;
+use super::body::{self, Model};
 use super::models::Viewer;
 use super::page::Paging;
 use crate::auth::Caller;
 use crate::auth::scopes::{Access, Target, filters};
 use crate::error::HttpError;
+
+/// What a body about a group may hold.
+const GROUP: Model = Model { kind: "group", keys: &[("name", "str"), ("users", "list"), ("roles", "list")] };
 
 /// Longest name, in characters, as the column.
 const NAME_CHARACTERS_MAX: usize = 255;
@@ -48,10 +51,11 @@ pub async fn read(ask: Ask) -> Answer {
 /// `POST /groups`: several groups, with the same members.
 pub async fn create_many(ask: Ask, body: Body) -> Answer {
     let caller = ask.need(&["admin:groups"], Target::All)?;
-    let data = body::object(body, "Body must be a JSON object").await?;
-    let Some(names) = body::strings(&data, "groups")? else {
-        return Err(HttpError::bad_request("Must specify at least one group to create").into());
-    };
+    let nothing = || HttpError::bad_request("Must specify at least one group to create");
+    let Value::Object(mut data) = body::json(body).await? else { return Err(nothing().into()) };
+    let names = body::strings(&data, "groups")?.ok_or_else(nothing)?;
+    data.remove("groups");
+    let data = GROUP.check(Value::Object(data))?;
     let users = users(&ask, &data)?;
     let mut models = Vec::new();
     for name in names {
@@ -63,7 +67,10 @@ pub async fn create_many(ask: Ask, body: Body) -> Answer {
 /// `POST /groups/NAME`.
 pub async fn create(ask: Ask, body: Body) -> Answer {
     let caller = ask.need(&["admin:groups"], Target::Group(ask.path("group")))?;
-    let data = body::object(body, "Body must be a JSON object").await?;
+    let data = match body::json(body).await? {
+        Value::Null => Map::new(),
+        data => GROUP.check(data)?,
+    };
     let users = users(&ask, &data)?;
     let model = make(&ask, caller, ask.path("group"), &users)?;
     Ok(json_answer(StatusCode::CREATED, &json!(model)))
@@ -95,7 +102,7 @@ pub async fn add_users(ask: Ask, body: Body) -> Answer {
     let caller = ask.need(&["groups"], Target::Group(ask.path("group")))?;
     let group = find(&ask)?;
     check_rank(caller, &group)?;
-    let data = body::object(body, "Body must be a JSON object").await?;
+    let data = GROUP.check(body::json(body).await?)?;
     ask.hub.store.add_to_group(group.id, &members(&ask, &data, "Must specify users to add")?)?;
     answer(&ask)
 }
@@ -104,7 +111,7 @@ pub async fn add_users(ask: Ask, body: Body) -> Answer {
 pub async fn remove_users(ask: Ask, body: Body) -> Answer {
     ask.need(&["groups"], Target::Group(ask.path("group")))?;
     let group = find(&ask)?;
-    let data = body::object(body, "Body must be a JSON object").await?;
+    let data = GROUP.check(body::json(body).await?)?;
     ask.hub.store.remove_from_group(group.id, &members(&ask, &data, "Must specify users to delete")?)?;
     answer(&ask)
 }

@@ -12,9 +12,7 @@ use crate::settings::AuthenticatorKind;
 
 /// `GET /`: the version, for everybody.
 pub async fn version(ask: Ask) -> Response {
-    let mut response = read_answer(&ask.parts.headers, &json!({ "version": JUPYTERHUB_VERSION }));
-    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    response
+    read_answer(&ask.parts.headers, &json!({ "version": JUPYTERHUB_VERSION }))
 }
 
 /// `GET /info`: details for those who run the hub. There is no Python in it, so it says what is.

@@ -9,6 +9,7 @@ mod answer;
 mod ask;
 mod belonging;
 mod body;
+mod dates;
 mod deprecated;
 mod groups;
 mod info;
@@ -59,6 +60,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
             "/users/{name}",
             get(users::read).post(users::create).patch(user_changes::modify).delete(user_changes::delete),
         )
+        .route("/users/{name}/admin-access", post(deprecated::admin_access))
         .route("/users/{name}/activity", post(activity::record))
         .route("/users/{name}/tokens", get(tokens::list).post(tokens::create))
         .route("/users/{name}/tokens/{id}", get(tokens::read).delete(tokens::delete))
@@ -84,6 +86,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/oauth2/token", post(oauth_token::exchange))
         .merge(share_routes())
         .method_not_allowed_fallback(answer::wrong_method)
+        .layer(middleware::from_fn(answer::no_head))
         .fallback(answer::unknown)
         .layer(middleware::from_fn(answer::around))
         .with_state(hub)
@@ -94,6 +97,7 @@ pub fn metrics(path: &str, hub: Arc<Hub>) -> Router {
     Router::new()
         .route(path, get(metrics::read))
         .method_not_allowed_fallback(answer::wrong_method)
+        .layer(middleware::from_fn(answer::no_head))
         .layer(middleware::from_fn(answer::around))
         .with_state(hub)
 }
@@ -103,6 +107,7 @@ pub fn root(path: &str, hub: Arc<Hub>) -> Router {
     Router::new()
         .route(path, get(info::version))
         .method_not_allowed_fallback(answer::wrong_method)
+        .layer(middleware::from_fn(answer::no_head))
         .layer(middleware::from_fn(answer::around))
         .with_state(hub)
 }

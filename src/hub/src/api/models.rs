@@ -254,6 +254,19 @@ pub fn identity(hub: &Hub, caller: &Caller) -> Result<Value, StoreError> {
     let mut model = model.unwrap_or_else(|| json!({}));
     if let Some(model) = model.as_object_mut() {
         let token_id = caller.token.as_ref().map(|token| format!("a{}", token.id));
+        if let CallerKind::Service(service) = &caller.kind {
+            // A service that looks itself up sees what is stored, not what is made of it.
+            let stored = [
+                ("url", json!(service.url)),
+                ("info", json!(service.info)),
+                ("display", json!(service.display)),
+            ];
+            for (key, value) in stored {
+                if let Some(shown) = model.get_mut(key) {
+                    *shown = value;
+                }
+            }
+        }
         model.insert("token_id".into(), json!(token_id));
         model.insert("session_id".into(), json!(caller.session_id));
         model.insert("scopes".into(), json!(caller.scopes));

@@ -12,11 +12,6 @@ use crate::pages::urls;
 
 /// The media type that asks for the form with `_pagination`.
 const MEDIA_TYPE: &str = "application/jupyterhub-pagination+json";
-/// `JupyterHub.api_page_default_limit`.
-const LIMIT_DEFAULT: i64 = 50;
-/// `JupyterHub.api_page_max_limit`.
-const LIMIT_MAX: i64 = 200;
-
 /// Which part is asked for, and in which form.
 pub struct Paging {
     /// The part.
@@ -30,15 +25,18 @@ impl Paging {
         let accept = ask.parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
         let with_pagination =
             accept.unwrap_or_default().split(',').any(|kind| kind.trim().eq_ignore_ascii_case(MEDIA_TYPE));
-        let number = |name: &str, otherwise: i64| match ask.argument(name) {
+        let number = |name: &str, otherwise: i64| match ask.argument(name)? {
             None => Ok(otherwise),
-            Some(text) => text.trim().parse::<i64>().map(i64::saturating_abs).map_err(|_| {
+            Some(text) => super::python::integer(&text).map(i64::saturating_abs).ok_or_else(|| {
                 HttpError::bad_request("Invalid argument type, offset and limit must be integers")
             }),
         };
         let offset = number("offset", 0)?;
-        let limit = number("limit", if with_pagination { LIMIT_DEFAULT } else { LIMIT_MAX })?;
-        Ok(Self { page: Page { offset, limit: limit.clamp(1, LIMIT_MAX) }, with_pagination })
+        let settings = &ask.hub.settings;
+        let max = i64::from(settings.api_page_max_limit.max(1));
+        let default = if with_pagination { i64::from(settings.api_page_default_limit) } else { max };
+        let limit = number("limit", default)?;
+        Ok(Self { page: Page { offset, limit: limit.clamp(1, max) }, with_pagination })
     }
 
     /// The same in the form with `_pagination`, whatever was asked for.

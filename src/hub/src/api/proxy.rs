@@ -1,7 +1,8 @@
 //! The routes of the proxy, which is part of the daemon: hub and proxy share one table.
 
 use axum::body::Body;
-use http::StatusCode;
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, empty};
@@ -42,7 +43,7 @@ pub async fn list(ask: Ask) -> Answer {
 /// `POST /proxy`: compares hub and proxy. There is nothing to compare where both use one table.
 pub async fn check(ask: Ask) -> Answer {
     ask.need(&["proxy"], Target::All)?;
-    Ok(empty(StatusCode::OK))
+    Ok(done())
 }
 
 /// `PATCH /proxy`: another proxy takes over. The daemon's own cannot be replaced.
@@ -61,7 +62,14 @@ pub async fn replace(ask: Ask, body: Body) -> Answer {
         let text = format!("{key} cannot be changed: the proxy is part of hubd");
         return Err(HttpError::bad_request(text).into());
     }
-    Ok(empty(StatusCode::OK))
+    Ok(done())
+}
+
+/// Nothing to tell; JupyterHub types it all the same.
+fn done() -> Response {
+    let mut response = empty(StatusCode::OK);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// JupyterHub's form of what the proxy keeps; nothing for a route that is not the hub's.

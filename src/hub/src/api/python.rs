@@ -18,6 +18,28 @@ pub fn type_name(value: &Value) -> &'static str {
     }
 }
 
+/// Python's `int()` of a text: a sign, digits, underscores between digits. What is too large is the largest.
+pub fn integer(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let groups = digits.split('_');
+    if !groups.clone().all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit())) {
+        return None;
+    }
+    let number = groups.flat_map(str::bytes).fold(0_i64, |number, digit| {
+        number.saturating_mul(10).saturating_add(i64::from(digit.saturating_sub(b'0')))
+    });
+    Some(number.saturating_mul(sign))
+}
+
+/// Bytes as Python shows them: `b'\\xff'`.
+pub fn bytes(bytes: &[u8]) -> String {
+    format!("b'{}'", bytes.escape_ascii())
+}
+
 /// Python's `repr` of a value, cut if it is long.
 pub fn repr(value: &Value) -> String {
     let mut text = String::new();
@@ -79,6 +101,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn integers_are_what_python_takes_for_them() {
+        for (text, number) in
+            [("12", 12), (" -3 ", -3), ("+1", 1), ("1_000", 1000), ("99999999999999999999", i64::MAX)]
+        {
+            assert_eq!(integer(text), Some(number), "{text}");
+        }
+        for text in ["", "-", "1.5", "x", "_1", "1__0", "1_", "--1", "0x1"] {
+            assert_eq!(integer(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn values_are_shown_as_python_shows_them() {

@@ -122,7 +122,7 @@ pub async fn modify(ask: Ask, body: Body) -> Answer {
     if data.is_empty() {
         return Err(HttpError::bad_request("Must specify at least one field to modify.").into());
     }
-    if let Some(display_name) = data.get("display_name") {
+    if let Some(display_name) = data.get("display_name").filter(|name| !body::is_falsy(name)) {
         let display_name =
             display_name.as_str().ok_or_else(|| HttpError::bad_request("display_name must be a string"))?;
         check_display_name(display_name)?;
@@ -200,11 +200,12 @@ fn rename(ask: &Ask, user: &User, server: &ServerName, new: &Value) -> Result<Se
     if name == server.as_str() {
         return Ok(server.clone());
     }
+    let new = ServerName::new(name).map_err(|error| HttpError::bad_request(error.to_string()))?;
     if server.is_default() {
-        return Err(HttpError::bad_request("Cannot rename the default server"));
+        // It becomes one named server more; the next default server is a new one.
+        check_new(ask, user, &new)?;
     }
     check_name(name)?;
-    let new = ServerName::new(name).map_err(|error| HttpError::bad_request(error.to_string()))?;
     if ask.hub.store.spawner(&user.name, name)?.is_some() {
         let text = format!("User {} already has server '{name}'", user.name);
         return Err(HttpError::new(StatusCode::CONFLICT, text));
@@ -256,7 +257,7 @@ async fn wanted(body: Body) -> Result<Wanted, HttpError> {
         return Ok(Wanted { display_name: None, user_options });
     }
     let display_name = match data.remove("display_name") {
-        None | Some(Value::Null) => None,
+        None => None,
         Some(Value::String(name)) if name.is_empty() => None,
         Some(Value::String(name)) => {
             check_display_name(&name)?;

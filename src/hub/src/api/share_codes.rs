@@ -80,7 +80,7 @@ pub async fn delete(ask: Ask) -> Answer {
     ask.need(&["shares"], target(&ask))?;
     let row = server(&ask)?;
     let hub = &ask.hub;
-    let only = match (filled(&ask, "code"), filled(&ask, "id")) {
+    let only = match (filled(&ask, "code")?, filled(&ask, "id")?) {
         (Some(code), _) => {
             let found = hub.store.share_code(&code, hub.clock.now())?;
             let found = found.filter(|found| found.owner == row.user && found.server == row.name);
@@ -94,7 +94,7 @@ pub async fn delete(ask: Ask) -> Answer {
     };
     let count = hub.store.delete_share_codes(row.id, only)?;
     if let (Some(_), 0) = (only, count) {
-        let id = filled(&ask, "id").unwrap_or_default();
+        let id = filled(&ask, "id")?.unwrap_or_default();
         return Err(HttpError::not_found(format!("No code found matching id={id}")).into());
     }
     tracing::info!("Deleted {count} share codes for {}/{}", row.user, row.name);
@@ -102,8 +102,8 @@ pub async fn delete(ask: Ask) -> Answer {
 }
 
 /// A parameter of the query that is not empty.
-fn filled(ask: &Ask, name: &str) -> Option<String> {
-    ask.argument(name).filter(|value| !value.is_empty())
+fn filled(ask: &Ask, name: &str) -> Result<Option<String>, HttpError> {
+    Ok(ask.argument(name)?.filter(|value| !value.is_empty()))
 }
 
 fn list(ask: &Ask, caller: &Caller, of: ShareOf) -> Answer {

@@ -14,8 +14,8 @@ pub fn write(time: Option<SystemTime>) -> Value {
     Value::String(time.strftime(format).to_string())
 }
 
-/// A time in one of the usual forms; one without an offset is UTC.
-pub fn read(text: &str) -> Option<SystemTime> {
+/// A time in one of the usual forms; one without an offset is UTC, and `now` fills in what it does not say.
+pub fn read(text: &str, now: SystemTime) -> Option<SystemTime> {
     let text = text.trim();
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time.into());
@@ -24,7 +24,10 @@ pub fn read(text: &str) -> Option<SystemTime> {
         return Some(time.timestamp().into());
     }
     let civil = text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(|date| date.at(0, 0, 0, 0)));
-    Some(civil.ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp().into())
+    if let Some(time) = civil.ok().and_then(|civil| civil.to_zoned(TimeZone::UTC).ok()) {
+        return Some(time.timestamp().into());
+    }
+    super::dates::parse(text, Timestamp::try_from(now).ok()?).map(SystemTime::from)
 }
 
 #[cfg(test)]
@@ -42,15 +45,15 @@ mod tests {
             ("2026-11-21", "2026-11-21T00:00:00Z"),
             ("Sat, 21 Nov 2026 20:50:00 GMT", "2026-11-21T20:50:00Z"),
         ] {
-            assert_eq!(write(read(text)), Value::String(written.into()), "{text}");
+            assert_eq!(write(read(text, SystemTime::UNIX_EPOCH)), Value::String(written.into()), "{text}");
         }
         assert_eq!(write(None), Value::Null);
     }
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["garbage", "", "2026-13-01", "12"] {
-            assert_eq!(read(text), None, "{text}");
+        for text in ["garbage", "", "2026-13-01", "1200000"] {
+            assert_eq!(read(text, SystemTime::UNIX_EPOCH), None, "{text}");
         }
     }
 }

@@ -29,7 +29,8 @@ pub async fn list(ask: Ask) -> Answer {
     let user = owner(&ask)?;
     let kind = CallerKind::User(user.clone());
     let mut tokens = Vec::new();
-    for token in ask.hub.store.tokens_of(TokenOwner::User(user.id), ask.hub.clock.now())? {
+    // The page shows the last used first, the API last.
+    for token in ask.hub.store.tokens_of(TokenOwner::User(user.id), ask.hub.clock.now())?.into_iter().rev() {
         let scopes = ask.hub.scopes_of_token(&token, &kind)?;
         tokens.push(models::token(&token, &kind, &scopes));
     }
@@ -66,8 +67,12 @@ pub async fn delete(ask: Ask) -> Answer {
 pub async fn create(ask: Ask, body: Body) -> Answer {
     let (ask, data) = identified(ask, body).await?;
     let name = ask.path("name");
+    let kind = match ask.anybody().map(|caller| &caller.kind) {
+        Some(CallerKind::Service(_)) => "Service",
+        _ => "User",
+    };
     let refused =
-        || HttpError::forbidden(format!("User {name} not found or no permissions to generate tokens"));
+        || HttpError::forbidden(format!("{kind} {name} not found or no permissions to generate tokens"));
     // Strangers and others get the same answer whether the user exists or not.
     let caller = ask.need(&["tokens"], Target::User(name)).map_err(|_| refused())?;
     let user = ask.hub.store.user(name)?.ok_or_else(refused)?;
@@ -209,6 +214,10 @@ fn scopes(
 }
 
 fn names(data: &Map<String, Value>, key: &str) -> Result<Option<Vec<String>>, HttpError> {
+    if data.get(key).and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        // No scopes at all is something else than none named: such a token only says whose it is.
+        return Ok(Some(Vec::new()));
+    }
     let wrong = |_| {
         let shown = python::repr(data.get(key).unwrap_or(&Value::Null));
         HttpError::bad_request(format!("token {key} must be null or a list of strings, not {shown}"))

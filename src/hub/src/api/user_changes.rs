@@ -4,27 +4,35 @@ use axum::body::Body;
 use http::StatusCode;
 use hubd_proto::{ServerName, UserName};
 use hubd_store::User;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::answer::{Answer, ApiError, empty, json_answer};
 use super::ask::Ask;
+use super::body::Model;
 use super::models::{Servers, Viewer};
-use super::{belonging, body, python};
+use super::{belonging, body};
 use crate::auth::Caller;
 use crate::auth::scopes::Target;
 use crate::error::HttpError;
 use crate::servers::State;
 
-/// What a body about a user may hold, and the Python type that JupyterHub names in its errors.
-const KEYS: &[(&str, &str)] =
-    &[("name", "str"), ("admin", "bool"), ("groups", "list"), ("roles", "list"), ("auth_state", "dict")];
+/// What a body about a user may hold.
+pub const USER: Model = Model {
+    kind: "user",
+    keys: &[
+        ("name", "str"),
+        ("admin", "bool"),
+        ("groups", "list"),
+        ("roles", "list"),
+        ("auth_state", "dict"),
+    ],
+};
 
 /// `PATCH /users/NAME`: name, admin flag, groups and roles. All of it is checked before any of it is done.
 pub async fn modify(ask: Ask, body: Body) -> Answer {
     let caller = ask.need(&["admin:users"], Target::User(ask.path("name")))?;
     let user = ask.user()?;
-    let data = body::json(body).await?;
-    let data = check_keys(&data)?;
+    let data = USER.check(body::json(body).await?)?;
     check_rank(caller, &user)?;
     if data.get("admin").and_then(Value::as_bool) == Some(true) && !user.admin && !caller.is_admin() {
         return Err(HttpError::forbidden("Only admins can grant admin permissions").into());
@@ -85,36 +93,6 @@ pub fn fill_auth_state(ask: &Ask, user: &User, model: &mut Value) -> Result<(), 
     Ok(())
 }
 
-/// The object of a body about a user: only keys that exist, each of its type.
-pub fn check_keys(data: &Value) -> Result<Map<String, Value>, HttpError> {
-    let data = match data {
-        Value::Null => return Ok(Map::new()),
-        Value::Object(data) => data,
-        other => return Err(HttpError::bad_request(format!("Invalid JSON data: {}", python::repr(other)))),
-    };
-    let is_unknown = |key: &str| KEYS.iter().all(|(known, _)| *known != key);
-    let unknown: Map<String, Value> = data
-        .iter()
-        .filter(|(key, _)| is_unknown(key))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    if !unknown.is_empty() {
-        let shown = python::repr(&Value::Object(unknown));
-        return Err(HttpError::bad_request(format!("Invalid JSON keys: {shown}")));
-    }
-    for (key, wanted) in KEYS {
-        let Some(value) = data.get(*key) else { continue };
-        let found = python::type_name(value);
-        let null_allowed = *key == "auth_state" && value.is_null();
-        if found != *wanted && !null_allowed {
-            return Err(HttpError::bad_request(format!(
-                "user.{key} must be <class '{wanted}'>, not: <class '{found}'>"
-            )));
-        }
-    }
-    Ok(data.clone())
-}
-
 /// Only admins may change or delete admins: others would take over what they do not have.
 fn check_rank(caller: &Caller, user: &User) -> Result<(), HttpError> {
     if user.admin && !caller.is_admin() {
@@ -158,11 +136,11 @@ mod tests {
 
     #[test]
     fn bodies_are_checked_in_pythons_words() {
-        let message = |data: Value| check_keys(&data).unwrap_err().message.unwrap();
+        let message = |data: Value| USER.check(data).unwrap_err().message.unwrap();
         assert_eq!(message(json!({"nope": 1})), "Invalid JSON keys: {'nope': 1}");
         assert_eq!(message(json!({"admin": "x"})), "user.admin must be <class 'bool'>, not: <class 'str'>");
+        assert_eq!(message(Value::Null), "Invalid JSON data: None");
         assert!(message(json!([1])).starts_with("Invalid JSON data: "));
-        assert!(check_keys(&json!({"name": "a", "auth_state": null})).is_ok());
-        assert_eq!(check_keys(&Value::Null), Ok(Map::new()));
+        assert!(USER.check(json!({"name": "a", "auth_state": {}})).is_ok());
     }
 }

@@ -6,13 +6,14 @@ use http::StatusCode;
 use hubd_proto::UserName;
 use hubd_proto::message::RefusalCode;
 use hubd_store::{NewUser, User, UserFilter, UserOrder, UserState, UserSubset};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, ApiError, json_answer, read_answer};
 use super::ask::Ask;
 use super::body;
 use super::models::{Servers, Viewer, identity};
 use super::page::Paging;
+use super::user_changes::USER;
 use crate::auth::Caller;
 use crate::auth::scopes::{Access, Target, filters};
 use crate::error::HttpError;
@@ -33,8 +34,8 @@ pub async fn list(ask: Ask) -> Answer {
     let caller = ask.somebody()?;
     let only = visible(&ask, caller)?;
     let paging = Paging::of(&ask)?;
-    let state = ask.argument("state");
-    let (order, descending) = order(ask.argument("sort").as_deref())?;
+    let state = ask.argument("state")?.filter(|state| !state.is_empty());
+    let (order, descending) = order(ask.argument("sort")?.as_deref())?;
     let filter = UserFilter {
         state: match state.as_deref() {
             None => None,
@@ -44,17 +45,17 @@ pub async fn list(ask: Ask) -> Answer {
                 return Err(HttpError::bad_request(format!("Unrecognized state filter: '{other}'")).into());
             }
         },
-        name: ask.argument("name_filter").filter(|name| !name.is_empty()),
+        name: ask.argument("name_filter")?.filter(|name| !name.is_empty()),
         only,
         order,
         descending,
         ..UserFilter::default()
     };
     let (users, total) = ask.hub.store.users(&filter, paging.page)?;
-    let viewer = Viewer { hub: &ask.hub, scopes: &caller.scopes };
+    let (viewer, servers) = (Viewer { hub: &ask.hub, scopes: &caller.scopes }, servers(&ask)?);
     let mut models = Vec::with_capacity(users.len());
     for user in users.iter().filter(|user| state.as_deref() != Some("ready") || has_ready(&ask, user)) {
-        models.extend(viewer.user(user, servers(&ask))?);
+        models.extend(viewer.user(user, servers)?);
     }
     Ok(paging.answer(&ask, models, total))
 }
@@ -71,7 +72,7 @@ pub async fn read(ask: Ask) -> Answer {
     ];
     let caller = ask.need(&scopes, Target::User(ask.path("name")))?;
     let user = ask.user()?;
-    let model = Viewer { hub: &ask.hub, scopes: &caller.scopes }.user(&user, servers(&ask))?;
+    let model = Viewer { hub: &ask.hub, scopes: &caller.scopes }.user(&user, servers(&ask)?)?;
     let mut model = json!(model);
     super::user_changes::fill_auth_state(&ask, &user, &mut model)?;
     Ok(read_answer(&ask.parts.headers, &model))
@@ -80,16 +81,21 @@ pub async fn read(ask: Ask) -> Answer {
 /// `POST /users`: several users at once.
 pub async fn create_many(ask: Ask, body: Body) -> Answer {
     let caller = ask.need(&["admin:users"], Target::All)?;
-    let data = body::json(body).await?;
-    let names = match data.get("usernames") {
-        Some(Value::Array(names)) if !names.is_empty() && names.len() <= USERS_MAX => names,
+    let nobody = || HttpError::bad_request("Must specify at least one user to create");
+    let Value::Object(mut data) = body::json(body).await? else { return Err(nobody().into()) };
+    let names = match data.remove("usernames") {
         Some(Value::Array(names)) if names.len() > USERS_MAX => {
-            return Err(HttpError::bad_request(format!("More than {USERS_MAX} users at once")).into());
+            return Err(
+                HttpError::bad_request(format!("usernames must not hold more than {USERS_MAX}")).into()
+            );
         }
-        _ => return Err(HttpError::bad_request("Must specify at least one user to create").into()),
+        Some(Value::Array(names)) if !names.is_empty() => names,
+        None | Some(Value::Null | Value::Array(_)) => return Err(nobody().into()),
+        Some(_) => return Err(HttpError::bad_request("usernames must be a list of strings").into()),
     };
+    let data = USER.check(Value::Object(data))?;
     let admin = wants_admin(&data, caller)?;
-    let names = normalised(names)?;
+    let names = normalised(&names)?;
     for name in &names {
         need_account(&ask, name).await?;
     }
@@ -113,11 +119,11 @@ pub async fn create(ask: Ask, body: Body) -> Answer {
     let name = ask.path("name");
     let caller = ask.need(&["admin:users"], Target::User(name))?;
     let data = body::json(body).await?;
-    super::user_changes::check_keys(&data)?;
-    let admin = wants_admin(&data, caller)?;
     if ask.hub.store.user(name)?.is_some() {
         return Err(HttpError::new(StatusCode::CONFLICT, format!("User {name} already exists")).into());
     }
+    let data = if body::is_falsy(&data) { Map::new() } else { USER.check(data)? };
+    let admin = wants_admin(&data, caller)?;
     if !is_valid(name) {
         return Err(HttpError::bad_request(format!("Failed to create user: {name}")).into());
     }
@@ -177,7 +183,8 @@ fn visible(ask: &Ask, caller: &Caller) -> Result<Option<UserSubset>, ApiError> {
                 |kind| filters(&caller.scopes, "list:users", kind).map(str::to_owned).collect::<Vec<_>>();
             let (users, groups) = (names("user"), names("group"));
             if users.is_empty() && groups.is_empty() {
-                return Err(HttpError::forbidden("list:users cannot be filtered by server or service").into());
+                // Filters by server or service do not make a list of users.
+                return Err(HttpError::bare(StatusCode::FORBIDDEN).into());
             }
             Ok(Some(UserSubset { users, groups }))
         }
@@ -198,11 +205,12 @@ fn order(sort: Option<&str>) -> Result<(UserOrder, bool), HttpError> {
 }
 
 /// Which servers the models shall list.
-fn servers(ask: &Ask) -> Servers {
-    match ask.argument("include_stopped_servers").as_deref() {
+fn servers(ask: &Ask) -> Result<Servers, HttpError> {
+    let asked = ask.argument("include_stopped_servers")?.map(|text| text.to_lowercase());
+    Ok(match asked.as_deref() {
         None | Some("0" | "false") => Servers::Active,
         Some(_) => Servers::All,
-    }
+    })
 }
 
 fn has_ready(ask: &Ask, user: &User) -> bool {
@@ -211,7 +219,7 @@ fn has_ready(ask: &Ask, user: &User) -> bool {
 }
 
 /// The `admin` of a body; only admins can make admins.
-fn wants_admin(data: &Value, caller: &Caller) -> Result<bool, HttpError> {
+fn wants_admin(data: &Map<String, Value>, caller: &Caller) -> Result<bool, HttpError> {
     let admin = data.get("admin").and_then(Value::as_bool).unwrap_or(false);
     if admin && !caller.is_admin() {
         return Err(HttpError::forbidden("Only admins can grant admin permissions"));

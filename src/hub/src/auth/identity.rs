@@ -90,7 +90,7 @@ impl Hub {
             (None, Some(id)) => self.store.service_by_id(id)?.map(CallerKind::Service),
             (None, None) => None,
         };
-        let Some(kind) = kind else { return Ok(None) };
+        let Some(mut kind) = kind else { return Ok(None) };
         if is_stale(token.last_activity, now) {
             let person = match &kind {
                 CallerKind::User(user) if !token.note.starts_with(SERVER_TOKEN_NOTE) => {
@@ -101,6 +101,9 @@ impl Hub {
             self.store.note_token(&token, person, now);
             if token.last_activity.is_none() {
                 log_unwritten(self.store.flush_activity());
+            }
+            if let (CallerKind::User(user), false) = (&mut kind, token.note.starts_with(SERVER_TOKEN_NOTE)) {
+                user.last_activity = Some(now);
             }
         }
         let scopes = self.scopes_of_token(&token, &kind)?;

@@ -78,10 +78,13 @@ pub fn finish(hub: &Arc<Hub>, parts: &Parts, error: PageError) -> Response {
     }
 }
 
-/// Whether a request is for the API, whose errors are JSON. The pages of the OAuth provider are pages.
+/// Whether a request is for the API, whose errors are JSON. The OAuth provider shows pages there, and metrics
+/// are refused with one.
 fn is_api(visit: &Visit) -> bool {
     let path = visit.parts.uri.path();
-    path.starts_with(&visit.hub_url("api/")) && !path.starts_with(&visit.hub_url("api/oauth2/authorize"))
+    let pages = ["api/oauth2/authorize", "api/metrics"];
+    path.starts_with(&visit.hub_url("api/"))
+        && !pages.iter().any(|page| path.starts_with(&visit.hub_url(page)))
 }
 
 /// The error page; `404.html` for 404 as in JupyterHub.

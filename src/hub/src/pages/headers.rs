@@ -72,6 +72,8 @@ pub fn add_common(headers: &mut HeaderMap, https: bool) {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     };
     add(X_JUPYTERHUB_VERSION, JUPYTERHUB_VERSION);
+    // Without a header that allows an origin it allows nothing; JupyterHub sends it, and clients compare.
+    add(header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type, authorization");
     add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     add(header::REFERRER_POLICY, "same-origin");
     add(CROSS_ORIGIN_OPENER_POLICY, "same-origin");

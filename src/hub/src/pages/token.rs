@@ -104,7 +104,7 @@ fn wanted(visit: &Visit, browser: &Browser, form: &Form) -> Result<Wanted, HttpE
     }
     for scope in &asked {
         let known = visit.hub.settings.custom_scopes.known(scope);
-        known.map_err(|unknown| refuse(format!("There is no permission {}.", unknown.0)))?;
+        known.map_err(|unknown| refuse(format!("There is no permission {scope} ({unknown}).")))?;
     }
     let inherits = asked.is_empty() || asked.iter().any(|scope| scope == "inherit");
     if !inherits {

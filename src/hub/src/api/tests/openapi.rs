@@ -54,6 +54,10 @@ async fn what_needs_a_scope_refuses_strangers_and_names_the_scope() {
             let (method, asked) = (method.to_uppercase(), path.replace(['{', '}'], ""));
             assert_eq!(api.call(&method, &asked, "", "").await.status, 403, "{method} {path}");
             let reply = api.call(&method, &asked, &nobody, "").await;
+            if reply.header("content-type") == "text/html" {
+                assert!(reply.status == 403 && reply.text.contains(scope), "{method} {path}");
+                continue;
+            }
             let message = reply.json()["message"].as_str().unwrap_or_default().to_owned();
             let named = reply.status == 403 && (message.contains(scope) || path.ends_with("/tokens"));
             assert!(named || reply.status == 404, "{method} {path}: {} {message}", reply.status);

@@ -27,7 +27,7 @@ impl CustomScopes {
         known(scope)?;
         let (name, _) = split(scope);
         if table::is_custom(name) && !self.0.contains_key(name) {
-            return Err(UnknownScope(scope.to_owned()));
+            return Err(UnknownScope::Name(scope.to_owned()));
         }
         Ok(())
     }

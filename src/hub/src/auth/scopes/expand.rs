@@ -23,10 +23,19 @@ pub enum ClientOf<'a> {
     Service(&'a str),
 }
 
-/// A requested scope that does not exist.
+/// A requested scope that does not exist, in JupyterHub's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Scope '{0}' for token does not exist")]
-pub struct UnknownScope(pub String);
+pub enum UnknownScope {
+    /// The name.
+    #[error("Scope '{0}' for token does not exist")]
+    Name(String),
+    /// The filter: itself, and the scope with it.
+    #[error("Scope filter {0} '!{0}' in scope '{1}' for token does not exist")]
+    Filter(String, String),
+    /// A name of a version before 2.0.
+    #[error("Draft scope 'all' is now called 'inherit'")]
+    Draft,
+}
 
 impl Owner<'_> {
     /// What every token of the owner may do: tell who the owner is.
@@ -54,10 +63,14 @@ pub fn known(scope: &str) -> Result<(), UnknownScope> {
             }
         },
     };
-    if filter_known && (table::find(name).is_some() || table::is_custom(name)) {
-        Ok(())
+    if name == "all" {
+        Err(UnknownScope::Draft)
+    } else if table::find(name).is_none() && !table::is_custom(name) {
+        Err(UnknownScope::Name(scope.to_owned()))
+    } else if !filter_known {
+        Err(UnknownScope::Filter(filter.unwrap_or_default().to_owned(), scope.to_owned()))
     } else {
-        Err(UnknownScope(scope.to_owned()))
+        Ok(())
     }
 }
 
@@ -190,7 +203,7 @@ mod tests {
         }
         for bad in ["nonsense", "all", "users!group", "users!planet=x", "users!user=", "servers!server=a", ""]
         {
-            assert_eq!(known(bad), Err(UnknownScope(bad.into())), "{bad}");
+            assert!(known(bad).is_err(), "{bad}");
         }
         assert!(expand(&["nonsense", "users!planet=x"], Owner::User("a"), None).is_empty());
     }
