@@ -25,6 +25,7 @@ fn no_capability(suite: &mut Suite) {
         assert_eq!(field(set), ["0000000000000000"], "{set}");
     }
     assert_eq!(field("NoNewPrivs:"), ["1"]);
+    assert_eq!(field("Seccomp:"), ["2"], "it has not locked itself in");
     let uids = field("Uid:");
     assert!(uids.iter().all(|uid| uid != "0" && *uid == uids[0]), "{uids:?}");
 }

@@ -18,6 +18,7 @@ mod privileges;
 mod proxy_command;
 mod reload;
 mod run;
+mod sandbox;
 mod secrets;
 mod service_manager;
 mod sockets;

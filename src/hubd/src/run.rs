@@ -29,7 +29,7 @@ use crate::control::{Control, ControlSocket};
 use crate::machine::{SystemAccounts, SystemClock, SystemRandom};
 use crate::reload::Reloader;
 use crate::sockets::Sockets;
-use crate::{certificate, config, database_commands, listen, logging, privileges, service_manager};
+use crate::{certificate, config, database_commands, listen, logging, privileges, sandbox, service_manager};
 
 /// How long requests in progress may take after the signal to end. WebSockets always use all of it.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -90,6 +90,7 @@ pub fn run(command_line: &CommandLine, environment: Environment) -> anyhow::Resu
         hubd_hub::hub::JUPYTERHUB_VERSION
     );
     warn_about(&values, command_line, &plan);
+    shut_in(&plan);
     let sockets = Sockets::of_service_manager(environment.socket_names.as_deref());
     let loaded = Loaded { values, log, file, arguments, environment };
     let runtime =
@@ -101,6 +102,19 @@ pub fn run(command_line: &CommandLine, environment: Environment) -> anyhow::Resu
             ExitCode::FAILURE
         }
     })
+}
+
+/// Locks the process in, before the first thread is there to stay outside.
+fn shut_in(plan: &Plan) {
+    let files =
+        [Some(&plan.database), plan.pid_file.as_ref(), plan.log_file.as_ref(), Some(&plan.control_socket)];
+    let directory = |path: &&Path| !path.as_os_str().is_empty();
+    let parents = files.into_iter().flatten().filter_map(|path| path.parent()).filter(directory);
+    let held = sandbox::lock(parents.map(Path::to_owned).chain([".".into()]).collect());
+    match held {
+        Ok(said) => tracing::info!("locked in: {said}"),
+        Err(error) => tracing::warn!("cannot lock itself in, which the unit file does as well: {error}"),
+    }
 }
 
 fn warn_about(values: &config::Values, command_line: &CommandLine, plan: &Plan) {
