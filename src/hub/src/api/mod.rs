@@ -76,7 +76,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/announcements", get(announcements::list).post(announcements::create))
         .route("/announcements/{id}", axum::routing::delete(announcements::delete))
         .route("/services", get(services::list))
-        .route("/services/{service}", get(services::read))
+        .route("/services/{service}", get(services::read).post(services::create).delete(services::delete))
         .route("/proxy", get(proxy::list).post(proxy::check).patch(proxy::replace))
         .route("/shutdown", post(shutdown::shutdown))
         .route("/authorizations/token", post(deprecated::request_token))

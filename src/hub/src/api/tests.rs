@@ -9,6 +9,7 @@ mod openapi;
 mod proxy;
 mod records;
 mod running;
+mod services;
 mod shares;
 mod shutdown;
 

@@ -16,6 +16,9 @@ pub enum AddError {
     /// There is one of this name.
     #[error("there is a service of this name")]
     Exists,
+    /// Another one has this OAuth client.
+    #[error("its oauth_client_id is somebody else's")]
+    Client,
 }
 
 impl Hub {
@@ -24,6 +27,11 @@ impl Hub {
     /// # Errors
     /// It exists, or the database cannot be written.
     pub fn add_service(self: &Arc<Self>, spec: &Spec) -> Result<(), AddError> {
+        let client = if spec.uses_oauth() { self.store.oauth_client(&spec.client_id())? } else { None };
+        if client.is_some_and(|client| client.service.as_ref() != Some(&spec.name)) {
+            // Its secret would be replaced, and logins meant for its owner would come here.
+            return Err(AddError::Client);
+        }
         if self.write_service(spec, false)? == ServiceWritten::Foreign {
             return Err(AddError::Exists);
         }
