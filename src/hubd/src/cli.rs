@@ -103,6 +103,11 @@ pub enum Command {
         #[arg(short, long)]
         output: Option<PathBuf>,
     },
+    /// Print a new API token for a user or service
+    Token {
+        /// Whose; without it yours
+        name: Option<String>,
+    },
     /// Print the completions for a shell
     Completions {
         /// Which shell

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cli::{Command, CommandLine};
 use crate::config::plan::Plan;
 use crate::run::{self, Environment};
-use crate::{config, control, database_commands};
+use crate::{config, control, database_commands, token_command};
 
 /// Does it.
 pub fn act(command: &Command, command_line: &CommandLine, environment: &Environment) -> anyhow::Result<()> {
@@ -35,6 +35,9 @@ pub fn act(command: &Command, command_line: &CommandLine, environment: &Environm
         Command::Backup { file, force } => {
             let existing = if *force { Existing::Replace } else { Existing::Keep };
             database_commands::backup(&database(command_line, environment)?, file, existing)
+        }
+        Command::Token { name } => {
+            token_command::print(&configured(command_line, environment)?.1, name.as_deref())
         }
         Command::ImportConfig { file, output } => import(file, output.as_deref(), command_line.yes),
         Command::Completions { shell } => {

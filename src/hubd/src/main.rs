@@ -22,6 +22,7 @@ mod sandbox;
 mod secrets;
 mod service_manager;
 mod sockets;
+mod token_command;
 
 use std::process::ExitCode;
 
