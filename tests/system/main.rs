@@ -17,6 +17,7 @@ mod measures;
 mod notebooks;
 mod privileges;
 mod restart;
+mod services;
 mod suite;
 
 use std::fs::File;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         failures::CASES,
         notebooks::CASES,
         restart::CASES,
+        services::CASES,
         measures::CASES,
     ]
     .concat()
