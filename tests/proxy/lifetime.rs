@@ -46,13 +46,17 @@ async fn requests_in_progress_finish_and_new_connections_are_refused_at_the_end(
     browser.write_all(b"GET /user/a/ HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     let mut server = BufReader::new(listener.accept().await.unwrap().0);
     read_head(&mut server).await;
-    // One that waits between two requests, and one without any.
+    // Two without a request yet, and one that waits between two.
+    let mut newcomer = TcpStream::connect(proxy.address).await.unwrap();
+    let mut fresh = TcpStream::connect(proxy.address).await.unwrap();
     let mut waiting = BufReader::new(TcpStream::connect(proxy.address).await.unwrap());
     waiting.write_all(b"GET /hub/ HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     read_head(&mut waiting).await;
-    let mut fresh = TcpStream::connect(proxy.address).await.unwrap();
     proxy.stop.cancel();
     read_all(&mut waiting).await;
+    // Its browser cannot know, so it is answered all the same.
+    newcomer.write_all(b"GET /hub/ HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert!(read_all(&mut newcomer).await.starts_with("HTTP/1.1 "));
     assert_eq!(read_all(&mut fresh).await, "");
     assert!(TcpStream::connect(proxy.address).await.is_err());
     assert!(!proxy.task.is_finished());

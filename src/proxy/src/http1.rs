@@ -30,6 +30,9 @@ const SPARE_BYTES: usize = 64 * 1024;
 /// What comes after an answer that ends the connection is read and thrown away for so long: if the kernel had to
 /// reset the connection, the answer could be lost.
 const LINGER_TIME: Duration = Duration::from_secs(2);
+/// A connection that has just come may still send its first request for so long when the service stops: nobody told
+/// its browser of the stop. Longer than a round trip; spare connections that browsers open hold the end up as long.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(300);
 
 /// One connection.
 pub(crate) struct Connection {
@@ -131,8 +134,11 @@ impl Connection {
                 if link.input.is_full() {
                     link.input.grow(limits.header_bytes);
                 }
-                if !begun && service.is_stopping() {
-                    return Poll::Ready(Err(End::Closed));
+                if !begun && !late && service.is_stopping() {
+                    if *served {
+                        return Poll::Ready(Err(End::Closed));
+                    }
+                    (until, late) = (until.min(Instant::now() + FIRST_REQUEST_GRACE), true);
                 }
                 match link.poll_fill(cx) {
                     Poll::Ready(Ok(1..)) => {}
