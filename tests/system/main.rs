@@ -15,6 +15,7 @@ mod failures;
 mod logins;
 mod measures;
 mod notebooks;
+mod pages;
 mod privileges;
 mod restart;
 mod services;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         bad_input::CASES,
         failures::CASES,
         notebooks::CASES,
+        pages::CASES,
         restart::CASES,
         services::CASES,
         measures::CASES,

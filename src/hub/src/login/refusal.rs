@@ -3,6 +3,7 @@
 use hubd_proto::message::{Notice, RefusalCode};
 
 use crate::helper::HelperError;
+use crate::pages::language::text;
 
 /// A login that did not succeed.
 #[derive(Debug, Clone)]
@@ -37,7 +38,7 @@ impl LoginRefused {
 
     /// One answer for all that a guesser must not tell apart.
     pub(super) fn uniform() -> Self {
-        Self::new(403, RefusalCode::LoginRefused.as_str(), "Invalid username or password")
+        Self::new(403, RefusalCode::LoginRefused.as_str(), text!("Invalid username or password"))
     }
 
     /// For somebody who has proved who they are: they may know that it was not the password.

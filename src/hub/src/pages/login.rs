@@ -14,6 +14,7 @@ use super::access_log::Asker;
 use super::errors::PageError;
 use super::form::Form;
 use super::headers::allow_form_target;
+use super::language::text;
 use super::urls;
 use super::visit::{Visit, add_cookies};
 use crate::auth::Browser;
@@ -24,7 +25,7 @@ const SHOWN_NAME_CHARS_MAX: usize = 32;
 /// Characters that are left of a longer one.
 const SHOWN_NAME_CHARS: usize = 16;
 /// What is said when the form is too old, or came from elsewhere.
-const FORM_EXPIRED: &str = "Login form invalid or expired. Try again.";
+const FORM_EXPIRED: &str = text!("Login form invalid or expired. Try again.");
 
 /// `GET /hub/login`.
 pub async fn form(visit: Visit) -> Result<Response, PageError> {
@@ -53,7 +54,7 @@ pub async fn submit(visit: Visit, body: Body) -> Result<Response, PageError> {
         let password = form.secret("password").cloned().unwrap_or_else(|| Secret::new(String::new()));
         visit.hub.login_begin(username, password, visit.source()).await
     } else {
-        let shown = Shown { error: "Give a user name and a password.", ..Shown::default() };
+        let shown = Shown { error: text!("Give a user name and a password."), ..Shown::default() };
         return Ok(login_page(&visit, StatusCode::BAD_REQUEST, &shown));
     };
     if !matches!(step, LoginStep::Prompt(_)) {
