@@ -289,6 +289,23 @@ fn units_name_programs_and_files_that_exist() {
 }
 
 #[test]
+fn the_contract_of_the_helper_names_tests_that_exist() {
+    let page = read("src/helper/README.md");
+    let table = page.split_once("## What holds it").unwrap().1.split_once("## Memory").unwrap().0;
+    let all: String = [sources("tests"), sources("src/helper")]
+        .concat()
+        .iter()
+        .map(|path| read(path.to_str().unwrap()))
+        .collect();
+    let names: Vec<&str> =
+        table.split('`').skip(1).step_by(2).filter(|name| !name.contains(['/', '.'])).collect();
+    assert!(names.len() > 35, "{names:?}");
+    for name in names {
+        assert!(all.contains(&format!("fn {name}(")), "src/helper/README.md names the test {name}");
+    }
+}
+
+#[test]
 fn no_package_registry_is_named() {
     // Written in pieces, so that this file does not hold them.
     let hosts = [

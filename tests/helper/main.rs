@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used)]
 
 mod accounts;
+mod hostile;
 mod limits;
 mod logins;
 mod permission;
