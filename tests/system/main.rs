@@ -20,6 +20,7 @@ mod privileges;
 mod restart;
 mod services;
 mod suite;
+mod takeover;
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         pages::CASES,
         restart::CASES,
         services::CASES,
+        takeover::CASES,
         measures::CASES,
     ]
     .concat()

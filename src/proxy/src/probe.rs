@@ -17,7 +17,32 @@ pub async fn probe(
     path: &str,
     timeout: Duration,
 ) -> Result<http::response::Parts, BackendFailure> {
-    let out = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes();
+    ask(target, path, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"), timeout).await
+}
+
+/// Sends one `POST` without a body, with a token, as [`probe`] sends a `GET`. For what the hub asks of a server itself.
+pub async fn post(
+    target: &Target,
+    path: &str,
+    token: &str,
+    timeout: Duration,
+) -> Result<http::response::Parts, BackendFailure> {
+    if token.bytes().any(|byte| !byte.is_ascii_alphanumeric()) {
+        return Err(BackendFailure::BrokenAnswer);
+    }
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: token {token}\r\nContent-Length: 0\r\n\r\n"
+    );
+    ask(target, path, head, timeout).await
+}
+
+async fn ask(
+    target: &Target,
+    path: &str,
+    head: String,
+    timeout: Duration,
+) -> Result<http::response::Parts, BackendFailure> {
+    let out = head.into_bytes();
     let exchange = async {
         let mut call = Call::new(backend::open(target, timeout, None).await?, out, None);
         let mut reply = ReplyHead::default();

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use crate::encoding::{column_dict, column_time, dict_column};
+use crate::life::ServerAddress;
 use crate::shares::reapply_filters;
 use crate::writer::Transaction;
 use crate::{Store, StoreError};
@@ -60,6 +61,24 @@ impl Store {
         self.read(|connection| {
             let sql = format!("{SELECT} WHERE u.name = ?1 AND s.name = ?2");
             Ok(connection.prepare_cached(&sql)?.query_row([user, server], from_row).optional()?)
+        })
+    }
+
+    /// Where a server is, if it has a `servers` row.
+    pub fn server_address(&self, user: &str, server: &str) -> Result<Option<ServerAddress>, StoreError> {
+        self.read(|connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT a.ip, a.port, a.base_url FROM spawners s JOIN users u ON u.id = s.user_id
+                 JOIN servers a ON a.id = s.server_id WHERE u.name = ?1 AND s.name = ?2",
+            )?;
+            let address = |row: &Row<'_>| {
+                Ok(ServerAddress {
+                    ip: row.get::<_, Option<String>>(0)?.unwrap_or_default(),
+                    port: row.get::<_, Option<i64>>(1)?.unwrap_or(0),
+                    base_url: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+                })
+            };
+            Ok(select.query_row([user, server], address).optional()?)
         })
     }
 

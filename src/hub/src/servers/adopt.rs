@@ -13,6 +13,7 @@ use hubd_store::{AdoptedServer, Spawner};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::inherited;
 use super::launch::{Session, address, state_column, with_store};
 use super::life::started_at;
 use super::names::Which;
@@ -75,20 +76,38 @@ impl Hub {
             }
         };
         let Asked { sessions, certain } = self.ask_all(sockets).await;
-        let count = sessions.len();
+        let mut count = sessions.len();
         for which in sessions.keys() {
             tracing::info!("{which} still running");
         }
-        let (mut rows, mut gone) = (HashMap::new(), Vec::new());
+        let (mut rows, mut missing) = (HashMap::new(), Vec::new());
         for row in active {
             match of_row(&row).filter(|which| sessions.contains_key(which)) {
                 Some(which) => {
                     rows.insert(which, row);
                 }
-                None => gone.push((row.user, row.name)),
+                None => missing.push(row),
             }
         }
         take(self, sessions, rows).await;
+        let looked = missing.into_iter().map(|row| async move {
+            let found = match of_row(&row) {
+                Some(which) => inherited::look(self, &which, &row).await,
+                None => None,
+            };
+            found.ok_or((row.user, row.name))
+        });
+        let mut looked = futures_util::stream::iter(looked).buffer_unordered(ASKED_AT_ONCE);
+        let mut gone = Vec::new();
+        while let Some(found) = looked.next().await {
+            match found {
+                Ok(inherited) => {
+                    inherited.take(self);
+                    count += 1;
+                }
+                Err(names) => gone.push(names),
+            }
+        }
         if certain {
             settle(self, gone).await;
         } else if !gone.is_empty() {

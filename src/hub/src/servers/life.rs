@@ -111,6 +111,14 @@ impl Server {
         });
     }
 
+    /// A process of another hub's runs. The state stays.
+    pub fn inherited(&self, started: SystemTime, pid: Option<i32>) {
+        self.live.send_modify(|live| {
+            live.snapshot.pid = pid;
+            live.snapshot.started = Some(started);
+        });
+    }
+
     /// Adds an event to the present start.
     pub fn progress(&self, event: Progress) {
         self.live.send_modify(|live| live.snapshot.progress.push(event));

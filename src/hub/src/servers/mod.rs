@@ -8,6 +8,7 @@
 mod adopt;
 mod environment;
 mod failure;
+mod inherited;
 mod launch;
 mod life;
 mod names;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hubd_proto::message::Exited;
-use hubd_proxy::RouteData;
+use hubd_proxy::{RouteData, Target};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -230,17 +230,8 @@ impl Run {
     /// Adds the route; from here on people get through.
     fn serve(&mut self, session: &Session) {
         let target = session.target();
-        let (which, route) = (&self.server.which, &self.route);
-        tracing::info!("Adding user {which} to proxy {route} => {}", shown(&target, ""));
-        let data = RouteData::default()
-            .with("user", which.user.as_str())
-            .with("server_name", which.server.as_str())
-            .with("jupyterhub", true);
-        let data = match &self.hub.settings.subdomains {
-            Some(hosts) => data.with("host", hosts.host_of_user(which.user.as_str())),
-            None => data,
-        };
-        self.hub.routes.add_with(route, target, data);
+        let which = &self.server.which;
+        add_route(&self.hub, which, target);
         // If a stop came in between, the order for it is seen next and takes the route away.
         self.server.ready(&which.public_url(&self.hub.settings));
         self.phase = Phase::Serving;
@@ -337,6 +328,21 @@ impl Run {
             None => {}
         }
     }
+}
+
+/// Routes a server.
+pub(super) fn add_route(hub: &Hub, which: &Which, target: Target) {
+    let route = which.route(&hub.settings);
+    tracing::info!("Adding user {which} to proxy {route} => {}", shown(&target, ""));
+    let data = RouteData::default()
+        .with("user", which.user.as_str())
+        .with("server_name", which.server.as_str())
+        .with("jupyterhub", true);
+    let data = match &hub.settings.subdomains {
+        Some(hosts) => data.with("host", hosts.host_of_user(which.user.as_str())),
+        None => data,
+    };
+    hub.routes.add_with(&route, target, data);
 }
 
 /// Cleans the rows of a server that has ended.
