@@ -1,6 +1,6 @@
-//! The proxy with one route and nothing else, for measurements: `one_server PORT TARGET WORKERS [PEM]`, where the
+//! The proxy with 10,000 routes to one server and nothing else, for measurements: `one_server PORT TARGET WORKERS [PEM]`, where the
 //! target is `127.0.0.1:PORT` or the path of a Unix socket, and with a certificate and key it speaks TLS.
-//! Used by `tests/bench/proxy.sh`.
+//! Used by `tests/bench/run`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,8 +56,8 @@ fn main() -> Result<(), BoxError> {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
         let routes = Arc::new(Routes::default());
         for number in 0..10_000 {
-            let nobody = Endpoint::Unix("/nonexistent".into());
-            routes.add(&format!("/user/u{number}/"), Target { endpoint: nobody, uid: None });
+            let target = Target { endpoint: endpoint.clone(), uid: None };
+            routes.add(&format!("/user/u{number}/"), target);
         }
         routes.add("/", Target { endpoint, uid: None });
         let proxy = Proxy::new(ProxySettings::default(), routes, Arc::new(Nothing));
