@@ -175,7 +175,8 @@ impl Policy {
         })
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads and checks the text of a policy.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut policy: Self = toml::from_str(text).map_err(|wrong| wrong.to_string())?;
         policy.profile.entry("default".to_owned()).or_default();
         policy.check()?;
