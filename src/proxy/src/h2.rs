@@ -88,6 +88,33 @@ pub(crate) async fn speak(service: Arc<Service>, stream: Stream, visitor: Arc<Vi
     }
 }
 
+/// A connection whose turn comes after that of the streams that are ready, too: what they have to say goes out in one
+/// piece, instead of in as many as there are streams.
+pub(crate) struct Together<F> {
+    connection: Pin<Box<F>>,
+    /// It has let the others go first.
+    has_waited: bool,
+}
+
+impl<F: Future<Output = ()>> Together<F> {
+    pub(crate) fn new(connection: F) -> Self {
+        Self { connection: Box::pin(connection), has_waited: false }
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Together<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.has_waited = !self.has_waited;
+        if self.has_waited {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.connection.as_mut().poll(cx)
+    }
+}
+
 fn settings(service: &Service) -> http2::Builder<Tracked> {
     let limits = &service.proxy.settings.limits;
     let mut settings = http2::Builder::new(Tracked(service.tunnels.clone()));
@@ -254,6 +281,20 @@ mod tests {
         assert!(streams.stalled());
         stream.note_waiting(false);
         assert!(!streams.stalled());
+    }
+
+    #[tokio::test]
+    async fn streams_that_are_ready_have_their_turn_before_their_connection() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let say = |word: &'static str| {
+            let order = order.clone();
+            async move { lock(&order).push(word) }
+        };
+        let connection = tokio::spawn(Together::new(say("connection")));
+        let streams = [tokio::spawn(say("stream")), tokio::spawn(say("stream"))];
+        connection.await.unwrap();
+        assert_eq!(*lock(&order), ["stream", "stream", "connection"]);
+        assert!(streams.iter().all(tokio::task::JoinHandle::is_finished));
     }
 
     #[tokio::test(start_paused = true)]

@@ -55,7 +55,7 @@ pub(crate) async fn welcome(
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
     let stream = Stream::Tls(Box::new(stream.into()));
     if is_http2 {
-        Box::pin(h2::speak(service, stream, visitor)).await;
+        h2::Together::new(h2::speak(service, stream, visitor)).await;
     } else {
         http1::speak(service, stream, visitor).await;
     }
