@@ -318,7 +318,7 @@ fn no_package_registry_is_named() {
         ["deb.debian", ".org"],
     ]
     .map(|parts| parts.concat());
-    for path in files().into_iter().filter(|path| path != Path::new("Cargo.lock")) {
+    for path in files().into_iter().filter(|path| !path.ends_with("Cargo.lock")) {
         let Ok(text) = fs::read_to_string(repository().join(&path)) else { continue };
         for host in &hosts {
             assert!(!text.contains(host.as_str()), "{} names {host}", path.display());
