@@ -25,6 +25,7 @@ use crate::Hub;
 use crate::api::inside::{Called, ForPages};
 use crate::auth::{Browser, Caller, CallerKind, scopes};
 use crate::error::HttpError;
+use crate::services::ServiceLink;
 use crate::subdomains::Subdomains;
 
 /// A request for a page.
@@ -264,7 +265,7 @@ impl Visit {
             jhdata => Serde(&jhdata),
             nonce => nonce.0.as_str(),
             admin_ui => held.contains("admin-ui"),
-            services => self.services(&held),
+            services => Serde(&self.services(&held)),
             parsed_scopes => parsed(&held),
             expanded_scopes => held.into_iter().collect::<Vec<_>>(),
             version_hash => super::assets::version("css/style.min.css"),
@@ -272,28 +273,14 @@ impl Visit {
     }
 
     /// The services that the person may use and that want to be seen.
-    fn services(&self, held: &scopes::Held) -> Vec<Value> {
+    fn services(&self, held: &scopes::Held) -> Vec<ServiceLink> {
         if self.browser.is_none() {
             return Vec::new();
         }
-        let all = self.hub.store.services().unwrap_or_else(|error| {
+        self.hub.services_for(held).unwrap_or_else(|error| {
             tracing::error!(%error, "cannot look up services");
             Vec::new()
-        });
-        let usable = all.iter().filter(|service| {
-            let target = scopes::Target::Service(&service.name);
-            service.url.is_some()
-                && service.display.unwrap_or(true)
-                && scopes::access(held, "access:services", target, self.hub.store.as_ref())
-                    == scopes::Access::Allowed
-        });
-        let base = &self.hub.settings.base_url;
-        usable
-            .map(|service| {
-                let href = format!("{base}services/{}/", urls::segment(&service.name));
-                context! { name => service.name.as_str(), href => href.as_str(), prefix => href.as_str() }
-            })
-            .collect()
+        })
     }
 
     /// The announcements that the person has not dismissed.

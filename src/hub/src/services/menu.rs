@@ -13,6 +13,8 @@ pub struct ServiceLink {
     pub name: String,
     /// Where it is, for a link.
     pub href: String,
+    /// Its path.
+    pub prefix: String,
 }
 
 impl Hub {
@@ -30,7 +32,8 @@ impl Hub {
         let hosts = self.settings.subdomains.as_ref();
         let link = |name: String| {
             let origin = hosts.map(|hosts| hosts.origin_of_service(&name)).unwrap_or_default();
-            ServiceLink { href: format!("{origin}{}", self.service_path(&name)), name }
+            let prefix = self.service_path(&name);
+            ServiceLink { href: format!("{origin}{prefix}"), prefix, name }
         };
         Ok(allowed.map(|service| link(service.name)).collect())
     }
