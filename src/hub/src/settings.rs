@@ -77,6 +77,8 @@ pub struct Settings {
     pub announcements_file: PathBuf,
     /// Who may log in and how.
     pub authenticator: AuthenticatorSettings,
+    /// When idle servers are stopped, if ever.
+    pub culler: Option<crate::servers::CullerSettings>,
     /// How servers are started.
     pub spawner: SpawnerSettings,
     /// Services, and tokens of the configuration.

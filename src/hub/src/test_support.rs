@@ -153,6 +153,7 @@ pub(crate) fn settings() -> Settings {
         logo_file: None,
         announcements_file: "/nonexistent/announcements.json".into(),
         authenticator: AuthenticatorSettings::everybody(AuthenticatorKind::Pam),
+        culler: None,
         spawner: SpawnerSettings {
             profile: None,
             socket: SocketKind::Unix,

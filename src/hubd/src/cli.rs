@@ -95,6 +95,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look for what keeps people from working, and say how to mend it
+    Doctor {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Turn a jupyterhub_config.py into a hubd.toml, and list what has no counterpart
     ImportConfig {
         /// The file

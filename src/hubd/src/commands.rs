@@ -39,6 +39,7 @@ pub fn act(command: &Command, command_line: &CommandLine, environment: &Environm
         Command::Token { name } => {
             token_command::print(&configured(command_line, environment)?.1, name.as_deref())
         }
+        Command::Doctor { json } => doctor(command_line, environment, *json),
         Command::ImportConfig { file, output } => import(file, output.as_deref(), command_line.yes),
         Command::Completions { shell } => {
             let mut command = crate::cli::with_all_options();
@@ -197,6 +198,17 @@ fn duration(seconds: u64) -> String {
         (0, _) => format!("{hours} h {minutes} min"),
         _ => format!("{days} d {hours} h"),
     }
+}
+
+/// `hubd doctor`: fails if anything is wrong.
+fn doctor(command_line: &CommandLine, environment: &Environment, json: bool) -> anyhow::Result<()> {
+    let found = crate::doctor::findings(command_line, environment);
+    if json {
+        println!("{}", serde_json::to_string_pretty(&found)?);
+    } else {
+        print!("{}", crate::doctor::text(&found));
+    }
+    if crate::doctor::is_ill(&found) { bail!("not everything is in order") } else { Ok(()) }
 }
 
 /// `hubd import-config`: the file to `output`, what is not in it to standard error.

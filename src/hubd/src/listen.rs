@@ -51,7 +51,8 @@ fn into_tokio(listener: TcpListener) -> anyhow::Result<tokio::net::TcpListener> 
     tokio::net::TcpListener::from_std(listener).context("cannot watch a listening socket")
 }
 
-fn failure(address: &SocketAddr, error: &std::io::Error, option: &str) -> String {
+/// Why a port cannot be opened, and the cure on a line of its own.
+pub fn failure(address: &SocketAddr, error: &std::io::Error, option: &str) -> String {
     let cure = match error.kind() {
         ErrorKind::AddrInUse => {
             let holder = holder(address).unwrap_or_else(|| "another program".to_owned());

@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod control;
 mod database_commands;
+mod doctor;
 mod import;
 mod listen;
 mod logging;

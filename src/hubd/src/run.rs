@@ -176,6 +176,7 @@ async fn serve(plan: Plan, loaded: Loaded, mut sockets: Sockets, began: Instant)
     );
     let watching = tokio::spawn(hub.clone().watch_servers(stop_inner.clone()));
     let tending = tokio::spawn(hub.clone().tend_records(stop_inner.clone()));
+    tokio::spawn(hub.clone().cull_idle(stop_inner.clone()));
     let public = tokio::spawn(hubd_proxy::serve(
         Listener::Tcp(public),
         tls.clone(),

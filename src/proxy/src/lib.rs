@@ -81,7 +81,7 @@ pub use limits::Limits;
 pub use listen::{Listener, serve};
 pub use network::{Network, NetworkError};
 pub use path::PathError;
-pub use probe::{post, probe};
+pub use probe::{post, probe, read};
 pub use redirect::Redirect;
 pub use routes::{AddError, RouteError, Routes, Slashes};
 pub use target_tls::{TargetTls, TargetTrust};

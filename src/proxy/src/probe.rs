@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body_util::{BodyExt, Limited};
 
 use crate::call::{Call, Download};
 use crate::reply::ReplyHead;
@@ -82,4 +84,33 @@ fn parts(reply: &ReplyHead) -> http::response::Parts {
         }
     }
     parts
+}
+
+/// The body of `GET path` at `target`, asked with an API token; `limits` are the time for all of it and the body's
+/// bytes. An answer other than 200 is [`BackendFailure::BrokenAnswer`].
+pub async fn read(
+    target: &Target,
+    path: &str,
+    token: &str,
+    limits: (Duration, usize),
+) -> Result<Bytes, BackendFailure> {
+    let broken = || BackendFailure::BrokenAnswer;
+    if !path.starts_with('/') || path.bytes().chain(token.bytes()).any(|byte| !byte.is_ascii_graphic()) {
+        return Err(broken());
+    }
+    let out = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: token {token}\r\nConnection: close\r\n\r\n"
+    );
+    let (timeout, bytes) = limits;
+    let exchange = async {
+        let link = backend::open(target, timeout, None).await?;
+        let (mut call, mut reply) = (Call::new(link, out.into_bytes(), None), ReplyHead::default());
+        call.reply(&mut reply, false, None).await.map_err(|_| broken())?;
+        if reply.status != StatusCode::OK.as_u16() {
+            return Err(broken());
+        }
+        let body = Limited::new(Download::new(call, &reply, None), bytes).collect().await;
+        Ok(body.map_err(|_| broken())?.to_bytes())
+    };
+    tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(BackendFailure::Timeout))
 }

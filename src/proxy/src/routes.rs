@@ -216,6 +216,11 @@ impl Routes {
         self.get(prefix)?.last_activity()
     }
 
+    /// Where the route of exactly this prefix leads.
+    pub fn target(&self, prefix: &str) -> Option<Target> {
+        Some(self.get(prefix)?.destination.target.clone())
+    }
+
     /// The prefixes of all routes, as they were given to [`Routes::add`].
     pub fn prefixes(&self) -> Vec<String> {
         self.all().iter().map(|route| route.prefix.clone()).collect()

@@ -149,6 +149,7 @@ pub fn spawner_value(visit: &Visit, owner: &UserName, server: &ServerName, snaps
         failure => failure,
         figures => snapshot.figures.as_ref().map(figures),
         started => snapshot.started.map(iso_time),
+        culled_at => visit.hub.culled_at(owner, server).map(iso_time),
         url => visit.server_url(owner.as_str(), server.as_str()),
         spawn_url => visit.hub_url(&format!("spawn/{path}")),
         pending_url => visit.hub_url(&format!("spawn-pending/{path}")),

@@ -8,6 +8,7 @@
 mod adopt;
 mod environment;
 mod failure;
+mod idle;
 mod inherited;
 mod launch;
 mod life;
@@ -37,6 +38,7 @@ use crate::error::HttpError;
 pub(crate) use adopt::running_services;
 pub(crate) use environment::{origin, python_json};
 pub use failure::Failure;
+pub use idle::CullerSettings;
 pub(crate) use launch::with_store;
 pub use names::{is_slug, url_escape};
 pub use options::{Attribute, Chosen, PROFILE, ProfileOption, SpawnOptions, SpawnProfile};

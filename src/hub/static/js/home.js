@@ -34,6 +34,13 @@ stop?.addEventListener("click", (event) => {
   act(stop, t("Stopping your server …"), () => api("DELETE", `users/${user}/server`), "");
 });
 
+// Puts off the end of an idle server: it counts as used now.
+document.getElementById("keep-running")?.addEventListener("click", async (event) => {
+  const now = new Date().toISOString();
+  await api("POST", `users/${user}/activity`, { servers: { "": { last_activity: now } }, last_activity: now });
+  event.target.closest(".idle-warning").remove();
+});
+
 for (const row of document.querySelectorAll("tr[data-server-name]")) {
   const name = row.dataset.serverName;
   const path = `users/${user}/servers/${encodeURIComponent(name)}`;

@@ -77,6 +77,7 @@ pub fn settings(
         logo_file: text("logo_file").map(Into::into),
         announcements_file: values.text(HUB, "announcements_file").into(),
         authenticator,
+        culler: super::culler::settings(values),
         spawner: spawner(values, problems),
         services: super::services::settings(values, problems),
         slow_spawn_timeout,

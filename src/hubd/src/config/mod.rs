@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod address;
+mod culler;
 pub mod file;
 pub mod generate;
 mod hub;

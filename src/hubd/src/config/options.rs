@@ -146,6 +146,18 @@ pub const OPTIONS: &[Opt] = &[
     opt("SharedPasswordAuthenticator", "user_password", Kind::Secret, "\"\"", "The password of everybody who is not in admin_users, 8 characters at least; whoever knows it can be any of them."),
     opt("SharedPasswordAuthenticator", "admin_password", Kind::Secret, "\"\"", "The password of everybody in admin_users, 32 characters at least and another one than user_password. No other password lets them in."),
     opt("SharedPasswordAuthenticator", "password_groups", Kind::Table, "{}", "More passwords, and the groups of the hub that people are put into who use them: { \"PASSWORD\" = [\"group\"] }. Needs manage_groups."),
+    // When idle servers are stopped.
+    opt("IdleCuller", "enabled", Kind::Bool, "", "Stop idle servers. Default: true if anything else is set in this table."),
+    opt("IdleCuller", "timeout", Kind::Seconds(1, 366 * DAY_SECONDS), "600", "How long nothing may happen in a server: no request or WebSocket message, no activity that it reports, no busy kernel, no processor time. Fifteen minutes before, the home page says so, and lets its owner put it off."),
+    opt("IdleCuller", "cull_every", Kind::Seconds(1, DAY_SECONDS), "", "How often that is looked at. Default: half of timeout."),
+    opt("IdleCuller", "max_age", Kind::Seconds(0, 3660 * DAY_SECONDS), "0", "Stop servers that are older than this, even if they are in use; 0 is never."),
+    opt("IdleCuller", "cull_default_servers", Kind::Bool, "true", "Stop idle default servers."),
+    opt("IdleCuller", "cull_named_servers", Kind::Bool, "true", "Stop idle named servers."),
+    opt("IdleCuller", "remove_named_servers", Kind::Bool, "false", "Delete idle named servers instead of only stopping them."),
+    opt("IdleCuller", "cull_users", Kind::Bool, "false", "Delete people from the database who have been idle for so long. Accounts and homes are left alone."),
+    opt("IdleCuller", "cull_admin_users", Kind::Bool, "true", "With cull_users, admins too."),
+    opt("IdleCuller", "concurrency", Kind::Integer(1, 1000), "10", "How many servers are asked at once for their kernels."),
+    opt("IdleCuller", "busy_cpu_percent", Kind::Number(0.0), "50", "A server that uses this much of a processor core is not idle, where that is known; 0 does not look at it."),
     // How servers start.
     opt("Spawner", "profile", Kind::Text, "\"default\"", "The [profile.NAME] of helper.toml(5) that names the program to run."),
     opt("Spawner", "socket", Kind::Choice(&["unix", "tcp"]), "\"unix\"", "What user servers listen on: a Unix socket, or a port of 127.0.0.1."),

@@ -17,6 +17,7 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ("Authenticator", "allow_existing_users", "true if allowed_users is not empty, as there"),
     ("DummyAuthenticator", "allow_all", "true if allowed_users is empty, as there"),
     ("ConfigurableHTTPProxy", "auth_token", "CONFIGPROXY_AUTH_TOKEN, or one made at the start, as there"),
+    ("IdleCuller", "cull_every", "half of timeout, as there"),
     ("JupyterHub", "authenticator_class", "the same one: PAM"),
     ("JupyterHub", "cleanup_servers", "servers survive the hub"),
     ("JupyterHub", "log_level", "the same one, as a word"),

@@ -5,6 +5,8 @@ const NOT_YET: &str =
     "this version of hubd does not have it yet: delete the line, or stay with JupyterHub until it does";
 /// The proxy is inside.
 const PROXY: &str = "the proxy is a part of hubd: delete the line";
+/// The culler is inside too.
+const CULLER: &str = "the idle culler is a part of hubd: delete the line";
 /// A function.
 const CALLABLE: &str = "it is a Python function, and hubd runs no Python: delete the line";
 /// An object of Python.
@@ -34,7 +36,6 @@ const CLASSES: &[(&str, &str)] = &[
     ("EventLogger", NOT_YET),
     ("HubAuth", SERVERS),
     ("HubOAuth", SERVERS),
-    ("IdleCuller", NOT_YET),
     ("JupyterHubHTTPClient", PYTHON),
     ("JupyterHubSingleUser", SERVERS),
     (
@@ -73,6 +74,16 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("ConfigurableHTTPProxy", "default_target", PROXY),
     ("ConfigurableHTTPProxy", "log_level", PROXY),
     ("ConfigurableHTTPProxy", "pid_file", PROXY),
+    ("IdleCuller", "api_page_size", CULLER),
+    ("IdleCuller", "config_file", CULLER),
+    ("IdleCuller", "generate_config", CULLER),
+    ("IdleCuller", "internal_certs_location", CULLER),
+    ("IdleCuller", "log_datefmt", CULLER),
+    ("IdleCuller", "log_format", CULLER),
+    ("IdleCuller", "log_level", CULLER),
+    ("IdleCuller", "ssl_enabled", CULLER),
+    ("IdleCuller", "url", CULLER),
+    ("IdleCuller", "cull_arbiter_hook", "it is a Python function, and hubd runs no Python: timeout, max_age and busy_cpu_percent decide"),
     ("JupyterHub", "answer_yes", "give it on the command line: hubd -y"),
     ("JupyterHub", "cleanup_proxy", PROXY),
     ("JupyterHub", "config_file", "give it on the command line: hubd -f FILE"),

@@ -4,6 +4,7 @@
 //! here. `statements.rs` takes the file apart, `python.rs` reads values, `convert.rs` finds the options.
 
 mod convert;
+mod operations;
 mod python;
 mod statements;
 

@@ -1,0 +1,220 @@
+//! Files: secrets, certificates, root's policy.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+
+use super::Finding;
+use crate::config::Values;
+use crate::config::plan::{Plan, TlsPlan};
+use crate::config::{SERVICE_DIRECTORY, problem::Origin};
+use crate::secrets::CookieSecret;
+
+/// How long before its end a certificate is worth a word: certbot renews 30 days before.
+const EXPIRES_SOON: Duration = Duration::from_secs(21 * 86_400);
+/// Permission bits of everybody but owner and group.
+const OTHERS: u32 = 0o007;
+/// The programs that are looked for when the policy names none.
+const PROGRAMS: &[&str] = &[
+    "/opt/hubd/notebook/bin/jupyterhub-singleuser",
+    "/usr/local/bin/jupyterhub-singleuser",
+    "/usr/bin/jupyterhub-singleuser",
+];
+
+/// A path of the configuration as the service sees it.
+pub fn of_service(path: &Path) -> PathBuf {
+    if path.exists() { path.to_path_buf() } else { Path::new(SERVICE_DIRECTORY).join(path) }
+}
+
+/// Files with secrets are for the daemon alone.
+pub fn secrets(plan: &Plan, values: &Values, found: &mut Vec<Finding>) {
+    let mut files = vec![of_service(&plan.database)];
+    if let CookieSecret::File(path) = &plan.cookie_secret {
+        files.push(of_service(path));
+    }
+    if let TlsPlan::Files(pairs) = &plan.tls {
+        files.extend(pairs.iter().map(|pair| pair.key.clone()));
+    }
+    if let CookieSecret::Given(_, Origin::File(path, ..)) = &plan.cookie_secret {
+        files.push(path.clone());
+    }
+    for file in &files {
+        let Ok(metadata) = std::fs::metadata(file) else { continue };
+        let mode = metadata.mode() & 0o7777;
+        if mode & OTHERS != 0 {
+            let path = file.display();
+            let what = format!("{path} can be read or written by anybody (mode {mode:04o})");
+            found.push(Finding::bad(
+                what,
+                format!("chmod o= {path}; who may have read it knows the secret in it"),
+            ));
+        }
+    }
+    if values.files.is_empty() {
+        let cure = "hubd --generate-config -f /etc/jupyterhub/hubd.toml";
+        found.push(Finding::warning("there is no configuration file; all options have their defaults", cure));
+    }
+}
+
+/// Certificates that have ended or end soon.
+pub fn certificates(plan: &Plan, found: &mut Vec<Finding>) {
+    let TlsPlan::Files(pairs) = &plan.tls else { return };
+    for pair in pairs {
+        let path = pair.certificate.display();
+        let end = std::fs::read_to_string(&pair.certificate).ok().and_then(|pem| not_after(&pem));
+        let Some(end) = end else {
+            found.push(Finding::warning(
+                format!("{path}: no end of validity found"),
+                format!("openssl x509 -in {path} -noout -dates"),
+            ));
+            continue;
+        };
+        let cure = "renew it: certbot renew; hubd notices new files by itself";
+        match end.duration_since(SystemTime::now()) {
+            Err(_) => found.push(Finding::bad(format!("the certificate {path} has expired"), cure)),
+            Ok(left) if left < EXPIRES_SOON => {
+                let days = left.as_secs() / 86_400;
+                found.push(Finding::warning(format!("the certificate {path} expires in {days} days"), cure));
+            }
+            Ok(left) => found.push(Finding::good(format!(
+                "the certificate {path} is good for {} days",
+                left.as_secs() / 86_400
+            ))),
+        }
+    }
+}
+
+/// The end of validity of the first certificate of a PEM file (RFC 5280, 4.1.2.5).
+fn not_after(pem: &str) -> Option<SystemTime> {
+    let body = pem.split_once("-----BEGIN CERTIFICATE-----")?.1.split_once("-----END")?.0;
+    let joined: String = body.split_whitespace().collect();
+    let der = base64::engine::general_purpose::STANDARD.decode(joined).ok()?;
+    // Validity is the first place with two times, one after the other.
+    (0..der.len()).find_map(|at| {
+        let rest = der.get(at..)?;
+        let (_, rest) = time(rest)?;
+        Some(time(rest)?.0)
+    })
+}
+
+/// A UTCTime or GeneralizedTime at the start of `der`, and what follows it.
+fn time(der: &[u8]) -> Option<(SystemTime, &[u8])> {
+    let (digits, rest) = match der {
+        [0x17, 13, rest @ ..] => (rest.get(..13)?, rest.get(13..)?),
+        [0x18, 15, rest @ ..] => (rest.get(..15)?, rest.get(15..)?),
+        _ => return None,
+    };
+    let text = std::str::from_utf8(digits).ok()?.strip_suffix('Z')?;
+    // Years of two digits are 1950 to 2049.
+    let text = match (text.len(), text.get(..2)?) {
+        (12, year) if year < "50" => format!("20{text}"),
+        (12, _) => format!("19{text}"),
+        _ => text.to_owned(),
+    };
+    let time = jiff::civil::DateTime::strptime("%Y%m%d%H%M%S", &text)
+        .ok()?
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .ok()?;
+    Some((time.timestamp().into(), rest))
+}
+
+/// What of root's policy matters here.
+pub struct Policy {
+    /// The PAM service.
+    pub pam_service: String,
+}
+
+/// Root's policy: its owner and mode, and the programs that it names.
+pub fn policy(path: &Path, found: &mut Vec<Finding>) -> Policy {
+    let mut policy = Policy { pam_service: "hubd".to_owned() };
+    let shown = path.display();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            found.push(Finding::warning(format!("{shown} cannot be read by you"), "run hubd doctor as root"));
+            return policy;
+        }
+        Err(_) => String::new(),
+    };
+    if let Ok(metadata) = std::fs::metadata(path)
+        && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0)
+    {
+        let what = format!("{shown} does not belong to root alone, and hubd-helper refuses it");
+        found.push(Finding::bad(what, format!("chown root:root {shown}; chmod 600 {shown}")));
+    }
+    let table = match text.parse::<toml::Table>() {
+        Ok(table) => table,
+        Err(error) => {
+            found.push(Finding::bad(format!("{shown}: {}", error.message()), "hubd-helper check"));
+            return policy;
+        }
+    };
+    if let Some(service) = table.get("pam_service").and_then(toml::Value::as_str) {
+        policy.pam_service = service.to_owned();
+    }
+    let profiles = table.get("profile").and_then(toml::Value::as_table).into_iter().flatten();
+    let programs = profiles.filter_map(|(_, profile)| profile.get("program")?.as_array()?.first()?.as_str());
+    let programs: Vec<&str> = programs.collect();
+    let named = if programs.is_empty() { PROGRAMS } else { programs.as_slice() };
+    let missing: Vec<&&str> = named.iter().filter(|program| !is_program(Path::new(program))).collect();
+    let none = missing.len() == named.len();
+    if none || (!programs.is_empty() && !missing.is_empty()) {
+        let missing: Vec<&str> = missing.into_iter().copied().collect();
+        let what = format!("there is no notebook program at {}", missing.join(", "));
+        let cure = format!(
+            "python3 -m venv /opt/hubd/notebook && /opt/hubd/notebook/bin/pip install jupyterhub jupyterlab, or name \
+             another program in {shown}"
+        );
+        found.push(Finding::bad(what, cure));
+    } else {
+        found.push(Finding::good("the notebook program is there"));
+    }
+    policy
+}
+
+fn is_program(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_certificate_is_found() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(["hub.example.org".to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(2031, 5, 6);
+        let end = not_after(&parameters.self_signed(&key).unwrap().pem()).unwrap();
+        let text = jiff::Timestamp::try_from(end).unwrap().to_string();
+        assert!(text.starts_with("2031-05-06T"), "{text}");
+        parameters.not_after = rcgen::date_time_ymd(2060, 5, 6);
+        let end = not_after(&parameters.self_signed(&key).unwrap().pem()).unwrap();
+        assert!(jiff::Timestamp::try_from(end).unwrap().to_string().starts_with("2060-"));
+        assert_eq!(not_after("nonsense"), None);
+    }
+
+    #[test]
+    fn a_policy_that_names_a_program_that_is_not_there_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("helper.toml");
+        std::fs::write(
+            &path,
+            "pam_service = \"x\"\n[profile.default]\nprogram = [\"/nonexistent/jupyter\"]\n",
+        )
+        .unwrap();
+        let mut found = Vec::new();
+        assert_eq!(policy(&path, &mut found).pam_service, "x");
+        assert!(found.iter().any(|finding| finding.what.contains("/nonexistent/jupyter")), "{found:?}");
+        std::fs::write(&path, "[profile.default]\nprogram = [\"/bin/sh\"]\n").unwrap();
+        found.clear();
+        policy(&path, &mut found);
+        assert!(found.iter().any(|finding| finding.what == "the notebook program is there"), "{found:?}");
+        std::fs::write(&path, "[profile").unwrap();
+        found.clear();
+        policy(&path, &mut found);
+        assert!(super::super::is_ill(&found));
+    }
+}
