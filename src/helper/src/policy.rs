@@ -66,7 +66,7 @@ pub struct Policy {
     pub refusal_seconds: u32 = 2,
     pub stop_seconds: u32 = 30,
     pub sessions_per_user: u32 = 10,
-    pub sessions_in_all: u32 = 1000,
+    pub sessions_in_all: u32 = 2000,
     pub starts_per_minute: u32 = 600,
     pub starts_per_user_per_minute: u32 = 20,
     pub failures_per_minute: u32 = 1200,
