@@ -23,6 +23,7 @@ const SLUG_CHARACTERS_MAX: usize = 30;
 pub async fn get(visit: Visit) -> Result<Response, PageError> {
     let name = visit.person()?.name.clone();
     let default = ServerName::default();
+    visit.hub.look_at_figures(std::slice::from_ref(&name)).await;
     let snapshot = visit.hub.server(&name, &default);
     let url = match snapshot.state.is_active() {
         true => visit.server_url(name.as_str(), "").trim_end_matches('/').to_owned(),

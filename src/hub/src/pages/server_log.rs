@@ -18,6 +18,7 @@ const SCOPE: &str = "access:servers";
 /// `GET`.
 pub async fn get(visit: Visit, Path(segments): Path<Vec<(String, String)>>) -> Result<Response, PageError> {
     let Target { owner, server } = target(&visit, &segments, SCOPE)?;
+    visit.hub.look_at_figures(std::slice::from_ref(&owner)).await;
     let snapshot = visit.hub.server(&owner, &server);
     let lines = match &snapshot.state {
         State::Stopped { failure: Some(failure) } => failure.log.clone(),

@@ -31,7 +31,7 @@ const BUSY_LIMIT: Duration = Duration::from_secs(4);
 /// How many scans pass until a session that did not answer is asked again: about five minutes.
 const ASK_AGAIN_AFTER: u32 = 150;
 /// What the name of a control socket ends with.
-const SOCKET_SUFFIX: &str = ".sock";
+pub(super) const SOCKET_SUFFIX: &str = ".sock";
 
 /// Control sockets and the sessions they belong to.
 type Sockets = Vec<(SessionId, PathBuf)>;

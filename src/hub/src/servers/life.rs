@@ -16,8 +16,9 @@ use hubd_proto::message::SessionStatus;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::figures::Sample;
 use super::names::Which;
-use super::{Failure, NotBegun, Progress, Snapshot, State};
+use super::{Failure, Figures, NotBegun, Progress, Snapshot, State};
 use crate::pages::language::text;
 
 /// Most questions for a server's log that wait for its session process.
@@ -41,6 +42,8 @@ pub(super) struct Live {
     session: Option<SessionId>,
     /// How to reach the task that lives through this run.
     handle: Option<Handle>,
+    /// The last look at what it uses.
+    sample: Option<Sample>,
     /// When it was stopped last.
     stopped_at: Instant,
 }
@@ -68,8 +71,13 @@ fn orders() -> (Handle, Orders) {
 
 impl Server {
     pub fn new(which: Which) -> Arc<Self> {
-        let live =
-            Live { snapshot: Snapshot::stopped(), session: None, handle: None, stopped_at: Instant::now() };
+        let live = Live {
+            snapshot: Snapshot::stopped(),
+            session: None,
+            handle: None,
+            sample: None,
+            stopped_at: Instant::now(),
+        };
         Arc::new(Self { which, live: watch::Sender::new(live) })
     }
 
@@ -166,6 +174,8 @@ impl Server {
             live.session = None;
             live.stopped_at = Instant::now();
             live.snapshot.pid = None;
+            live.snapshot.figures = None;
+            live.sample = None;
             live.snapshot.started = None;
             live.snapshot.state = State::Stopped { failure: failure.map(Arc::new) };
         });
@@ -179,6 +189,19 @@ impl Server {
     /// Its state, without the rest of what is known.
     pub fn state(&self) -> State {
         self.live.borrow().snapshot.state.clone()
+    }
+
+    /// Remembers what it uses.
+    pub fn uses(&self, figures: Figures, sample: Sample) {
+        self.live.send_modify(|live| {
+            live.snapshot.figures = Some(figures);
+            live.sample = Some(sample);
+        });
+    }
+
+    /// The last look at what it uses.
+    pub fn sample(&self) -> Option<Sample> {
+        self.live.borrow().sample
     }
 
     /// The session that runs it.

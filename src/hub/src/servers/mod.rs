@@ -8,6 +8,7 @@
 mod adopt;
 mod environment;
 mod failure;
+mod figures;
 mod idle;
 mod inherited;
 mod launch;

@@ -297,7 +297,7 @@ impl FakeHelper {
             endpoint,
             note: start.note,
             stopping: false,
-            memory_bytes: None,
+            memory_bytes: Some(300 << 20),
             cpu_microseconds: None,
         };
         let environment =

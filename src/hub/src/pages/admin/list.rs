@@ -87,6 +87,9 @@ pub async fn get(visit: Visit) -> Result<Response, PageError> {
     let filter = filter(&visit, &held, &wanted)?;
     let (users, total) =
         visit.hub.store.users(&filter, Page { offset: wanted.offset, limit: wanted.limit })?;
+    let names: Vec<UserName> =
+        users.iter().filter_map(|user| UserName::new(user.name.as_str()).ok()).collect();
+    visit.hub.look_at_figures(&names).await;
     let shown = i64::try_from(users.len()).unwrap_or(wanted.limit);
     let (offset, limit) = (wanted.offset, wanted.limit);
     let list = visit.hub_url("admin");

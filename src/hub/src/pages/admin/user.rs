@@ -102,6 +102,7 @@ async fn user_page(
     problem: Option<(StatusCode, String)>,
 ) -> Result<Response, PageError> {
     let owner = UserName::new(user.name.as_str()).map_err(|_| PageError::no_access())?;
+    visit.hub.look_at_figures(std::slice::from_ref(&owner)).await;
     let mut groups = group_names(visit).await?;
     groups.extend(user.groups.iter().cloned());
     groups.sort_unstable();
