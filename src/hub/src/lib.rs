@@ -13,6 +13,7 @@ pub mod auth;
 pub mod clock;
 pub mod ending;
 pub mod error;
+mod events;
 mod handler_names;
 pub mod helper;
 pub mod hub;

@@ -1,7 +1,13 @@
-//! What the hub measures, for Prometheus: JupyterHub's names and buckets, and only what is really measured.
+//! What the hub measures, for Prometheus: JupyterHub's names, labels and buckets.
+//!
+//! `check_routes`, `proxy_poll`, `server_poll` and `event_loop_interval` have nothing to measure here (one route
+//! table, servers that tell when they end, no event loop), and stay at nothing; dashboards find their names.
+
+mod process;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +19,19 @@ use crate::Hub;
 const USUAL: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 /// Those of JupyterHub for starts of servers.
 const STARTS: &[f64] = &[0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0];
+/// Those of JupyterHub for its event loop.
+const LOOP: &[f64] = &[0.05, 0.055, 0.06, 0.065, 0.07, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// The series of starts that are there before the first start.
+const FIRST_STARTS: &[[&str; 2]] = &[
+    ["success", ""],
+    ["failure", ""],
+    ["error", ""],
+    ["failure", "throttled"],
+    ["failure", "too-many-users"],
+    ["failure", "already-pending"],
+];
+
 /// The periods of `active_users`, in seconds.
 const PERIODS: [(&str, u64); 3] = [("24h", 86_400), ("7d", 7 * 86_400), ("30d", 30 * 86_400)];
 
@@ -26,12 +45,13 @@ struct Family {
 }
 
 /// How often which time was measured.
-#[derive(Default)]
 struct Histogram {
     /// By bound, each time counted once; longer ones are in none.
     buckets: Vec<u64>,
     count: u64,
     sum: f64,
+    /// When it was first measured, in seconds since 1970.
+    created: f64,
 }
 
 /// Everything that is measured while the hub runs.
@@ -40,7 +60,14 @@ pub struct Metrics {
     starts: Family,
     stops: Family,
     logins: Family,
+    logouts: Family,
     hub_start: Family,
+    adoption: Family,
+    routes_added: Family,
+    routes_deleted: Family,
+    /// What is measured in JupyterHub only.
+    idle: Vec<Family>,
+    csp_reports: AtomicU64,
 }
 
 impl Default for Metrics {
@@ -49,35 +76,71 @@ impl Default for Metrics {
             |name, help, labels, bounds| Family { name, help, labels, bounds, series: Mutex::default() };
         Self {
             requests: family(
-                "jupyterhub_request_duration_seconds",
+                "request_duration_seconds",
                 "Request duration for all HTTP requests",
                 &["method", "handler", "code"],
                 USUAL,
             ),
             starts: family(
-                "jupyterhub_server_spawn_duration_seconds",
+                "server_spawn_duration_seconds",
                 "Time taken for server spawning operation",
                 &["status", "reason"],
                 STARTS,
             ),
             stops: family(
-                "jupyterhub_server_stop_seconds",
+                "server_stop_seconds",
                 "Time taken for server stopping operation",
                 &["status"],
                 USUAL,
             ),
-            logins: family(
-                "jupyterhub_login_duration_seconds",
-                "Time taken for login operations",
-                &["status"],
-                USUAL,
-            ),
-            hub_start: family(
-                "jupyterhub_hub_startup_duration_seconds",
-                "Time taken for Hub to start",
+            logins: family("login_duration_seconds", "Time taken for login operations", &["status"], USUAL),
+            hub_start: family("hub_startup_duration_seconds", "Time taken for Hub to start", &[], USUAL),
+            logouts: family("logout_duration_seconds", "Time taken for logout operations", &[], USUAL),
+            adoption: family(
+                "init_spawners_duration_seconds",
+                "Time taken for spawners to initialize",
                 &[],
                 USUAL,
             ),
+            routes_added: family(
+                "proxy_add_duration_seconds",
+                "duration for adding user routes to proxy",
+                &["status"],
+                USUAL,
+            ),
+            routes_deleted: family(
+                "proxy_delete_duration_seconds",
+                "duration for deleting user routes from proxy",
+                &["status"],
+                USUAL,
+            ),
+            idle: vec![
+                family(
+                    "check_routes_duration_seconds",
+                    "Time taken to validate all routes in proxy",
+                    &[],
+                    USUAL,
+                ),
+                family(
+                    "proxy_poll_duration_seconds",
+                    "duration for polling all routes from proxy",
+                    &[],
+                    USUAL,
+                ),
+                family(
+                    "server_poll_duration_seconds",
+                    "Time taken to poll if server is running",
+                    &["status"],
+                    USUAL,
+                ),
+                family(
+                    "event_loop_interval_seconds",
+                    "Distribution of measured event loop intervals",
+                    &[],
+                    LOOP,
+                ),
+            ],
+            csp_reports: AtomicU64::new(0),
         }
     }
 }
@@ -104,6 +167,47 @@ impl Metrics {
         self.logins.observe(&[status], took);
     }
 
+    /// A logout ended.
+    pub fn logout(&self, took: Duration) {
+        self.logouts.observe(&[], took);
+    }
+
+    /// A browser reported what a page was kept from doing.
+    pub fn csp_report(&self) {
+        self.csp_reports.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A route of a server was added.
+    pub fn route_added(&self, took: Duration) {
+        self.routes_added.observe(&["success"], took);
+    }
+
+    /// A route of a server was deleted; or it was to be, and was not there.
+    pub fn route_deleted(&self, succeeded: bool, took: Duration) {
+        self.routes_deleted.observe(&[if succeeded { "success" } else { "failure" }], took);
+    }
+
+    /// What ran before the hub was found again.
+    pub fn adopted(&self, took: Duration) {
+        self.adoption.observe(&[], took);
+    }
+
+    fn families(&self) -> impl Iterator<Item = &Family> {
+        [
+            &self.requests,
+            &self.starts,
+            &self.hub_start,
+            &self.adoption,
+            &self.logins,
+            &self.logouts,
+            &self.routes_added,
+            &self.stops,
+            &self.routes_deleted,
+        ]
+        .into_iter()
+        .chain(&self.idle)
+    }
+
     /// The hub is ready.
     pub fn hub_started(&self, took: Duration) {
         self.hub_start.observe(&[], took);
@@ -116,28 +220,32 @@ impl Hub {
     /// # Errors
     /// The database cannot be read.
     pub fn metrics_text(&self) -> Result<String, StoreError> {
-        let metrics = &self.metrics;
+        let prefix = self.settings.metrics_prefix.as_str();
         let mut text = String::new();
-        for family in
-            [&metrics.requests, &metrics.starts, &metrics.stops, &metrics.logins, &metrics.hub_start]
-        {
-            family.write(&mut text);
+        process::write(&mut text);
+        for labels in FIRST_STARTS {
+            self.metrics.starts.make(labels);
         }
+        for family in self.metrics.families() {
+            family.write(prefix, &mut text);
+        }
+        let name = format!("{prefix}_csp_reports_total");
+        header(&mut text, &name, "Total number of content security policy reports", "counter");
+        line(&mut text, &name, self.metrics.csp_reports.load(Ordering::Relaxed));
         let (running, _) = self.servers.count();
-        gauge(&mut text, "jupyterhub_running_servers", "the number of user servers currently running");
-        line(&mut text, "jupyterhub_running_servers", running);
+        let name = format!("{prefix}_running_servers");
+        header(&mut text, &name, "the number of user servers currently running", "gauge");
+        line(&mut text, &name, running);
         let now = self.clock.now();
         let since = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
         let (total, active) = self.store.user_counts(PERIODS.map(|(_, seconds)| since(seconds)))?;
-        gauge(&mut text, "jupyterhub_total_users", "total number of users");
-        line(&mut text, "jupyterhub_total_users", total);
-        gauge(
-            &mut text,
-            "jupyterhub_active_users",
-            "number of users who were active in the given time period",
-        );
+        let name = format!("{prefix}_total_users");
+        header(&mut text, &name, "total number of users", "gauge");
+        line(&mut text, &name, total);
+        let name = format!("{prefix}_active_users");
+        header(&mut text, &name, "number of users who were active in the given time period", "gauge");
         for ((period, _), count) in PERIODS.iter().zip(active) {
-            line(&mut text, &format!("jupyterhub_active_users{{period=\"{period}\"}}"), count);
+            line(&mut text, &format!("{name}{{period=\"{period}\"}}"), count);
         }
         Ok(text)
     }
@@ -148,8 +256,7 @@ impl Family {
         let seconds = took.as_secs_f64();
         let labels: Vec<String> = labels.iter().map(|&label| label.to_owned()).collect();
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        let histogram = series.entry(labels).or_default();
-        histogram.buckets.resize(self.bounds.len(), 0);
+        let histogram = series.entry(labels).or_insert_with(|| self.empty());
         histogram.count += 1;
         histogram.sum += seconds;
         let bucket = self.bounds.iter().position(|bound| seconds <= *bound);
@@ -158,10 +265,25 @@ impl Family {
         }
     }
 
-    fn write(&self, text: &mut String) {
-        let name = self.name;
-        header(text, name, self.help, "histogram");
+    fn empty(&self) -> Histogram {
+        Histogram { buckets: vec![0; self.bounds.len()], count: 0, sum: 0.0, created: process::now() }
+    }
+
+    /// Makes a series that nothing was measured for yet.
+    fn make(&self, labels: &[&str]) {
+        let labels: Vec<String> = labels.iter().map(|&label| label.to_owned()).collect();
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        series.entry(labels).or_insert_with(|| self.empty());
+    }
+
+    fn write(&self, prefix: &str, text: &mut String) {
+        if self.labels.is_empty() {
+            self.make(&[]);
+        }
+        let name = format!("{prefix}_{}", self.name);
+        header(text, &name, self.help, "histogram");
         let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut created = String::new();
         for (values, histogram) in series.iter() {
             let pairs = self.labels.iter().zip(values);
             let labels: Vec<String> =
@@ -177,12 +299,11 @@ impl Family {
             let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
             line(text, &format!("{name}_count{braces}"), histogram.count);
             line(text, &format!("{name}_sum{braces}"), histogram.sum);
+            line(&mut created, &format!("{name}_created{braces}"), histogram.created);
         }
+        header(text, &format!("{name}_created"), self.help, "gauge");
+        text.push_str(&created);
     }
-}
-
-fn gauge(text: &mut String, name: &str, help: &str) {
-    header(text, name, help, "gauge");
 }
 
 fn header(text: &mut String, name: &str, help: &str, kind: &str) {

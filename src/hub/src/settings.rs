@@ -51,6 +51,8 @@ pub struct Settings {
     pub authenticate_prometheus: bool,
     /// `JUPYTERHUB_METRICS_PREFIX`: what the names of metrics begin with.
     pub metrics_prefix: String,
+    /// `EventLogger.handlers`: files that get a line of JSON for each event.
+    pub event_files: Vec<PathBuf>,
     /// `JupyterHub.api_page_default_limit`: how many items a part of a list has unless the request says it.
     pub api_page_default_limit: u32,
     /// `JupyterHub.api_page_max_limit`: how many it has at most.

@@ -140,6 +140,7 @@ pub(crate) fn settings() -> Settings {
         shutdown_on_logout: false,
         authenticate_prometheus: true,
         metrics_prefix: "jupyterhub".into(),
+        event_files: Vec::new(),
         api_page_default_limit: 50,
         api_page_max_limit: 200,
         template_vars: BTreeMap::new(),

@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         crypt_key: secret(secrets::CRYPT_KEY_VARIABLE),
         journal_stream: std::env::var("JOURNAL_STREAM").ok(),
         socket_names: std::env::var("LISTEN_FDNAMES").ok(),
+        metrics_prefix: std::env::var("JUPYTERHUB_METRICS_PREFIX").ok(),
     };
     match act(&command_line, environment) {
         Ok(code) => code,

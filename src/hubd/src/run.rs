@@ -53,6 +53,8 @@ pub struct Environment {
     pub journal_stream: Option<String>,
     /// `LISTEN_FDNAMES`.
     pub socket_names: Option<String>,
+    /// `JUPYTERHUB_METRICS_PREFIX`.
+    pub metrics_prefix: Option<String>,
 }
 
 /// Reads and checks the configuration.
@@ -150,7 +152,9 @@ async fn serve(plan: Plan, loaded: Loaded, mut sockets: Sockets, began: Instant)
     plan.upgrade_database.then(|| database_commands::upgrade_for_start(&plan.database)).transpose()?;
     let hub = hub(plan.settings, &plan.cookie_secret, &plan.database, plan.helper_socket)?;
     let _pid_file = plan.pid_file.map(PidFile::write).transpose()?;
+    let adopting = Instant::now();
     let running = hub.adopt().await;
+    hub.metrics.adopted(adopting.elapsed());
     hub.begin_services();
     look_at_people(&hub);
     add_routes(&hub, &plan.extra_routes);

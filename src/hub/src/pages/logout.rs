@@ -34,7 +34,12 @@ pub async fn post(visit: Visit, body: Body) -> Result<Response, PageError> {
 /// Ends the login.
 async fn end(visit: &Visit) -> Result<Response, PageError> {
     let cookies = match visit.browser {
-        Some(_) => visit.hub.finish_logout(&visit.parts).await?,
+        Some(_) => {
+            let began = std::time::Instant::now();
+            let cookies = visit.hub.finish_logout(&visit.parts).await?;
+            visit.hub.metrics.logout(began.elapsed());
+            cookies
+        }
         None => Vec::new(),
     };
     let mut response = visit.found(&visit.hub_url("login"));

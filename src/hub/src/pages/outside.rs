@@ -53,6 +53,7 @@ pub async fn csp_report(visit: Visit, body: axum::body::Body) -> Result<Response
     visit.check_xsrf(None)?;
     let body = http_body_util::Limited::new(body, REPORT_BYTES_MAX);
     let report = http_body_util::BodyExt::collect(body).await.map(|body| body.to_bytes()).unwrap_or_default();
+    visit.hub.metrics.csp_report();
     tracing::warn!("Content security violation: {}", String::from_utf8_lossy(&report).escape_debug());
     Ok(super::visit::html_response(StatusCode::OK, String::new()))
 }

@@ -223,6 +223,8 @@ impl Run {
             let took = self.began.elapsed();
             tracing::info!("User {} took {:.3} seconds to start", self.server.which, took.as_secs_f64());
             self.hub.metrics.start("success", "", took);
+            let which = &self.server.which;
+            self.hub.server_event("start", which.user.as_str(), which.server.as_str());
         }
         self.serve(session);
     }
@@ -231,7 +233,9 @@ impl Run {
     fn serve(&mut self, session: &Session) {
         let target = session.target();
         let which = &self.server.which;
+        let began = std::time::Instant::now();
         add_route(&self.hub, which, target);
+        self.hub.metrics.route_added(began.elapsed());
         // If a stop came in between, the order for it is seen next and takes the route away.
         self.server.ready(&which.public_url(&self.hub.settings));
         self.phase = Phase::Serving;
@@ -258,7 +262,10 @@ impl Run {
     /// Takes the route away, if it is there, and keeps what it knows of the last activity.
     async fn remove_route(&mut self) {
         let last = self.hub.routes.last_activity(&self.route);
-        if !self.hub.routes.remove(&self.route) {
+        let began = std::time::Instant::now();
+        let removed = self.hub.routes.remove(&self.route);
+        self.hub.metrics.route_deleted(removed, began.elapsed());
+        if !removed {
             return;
         }
         let which = self.server.which.clone();
@@ -314,6 +321,7 @@ impl Run {
                     let took = began.elapsed();
                     tracing::info!("User {which} server took {:.3} seconds to stop", took.as_secs_f64());
                     self.hub.metrics.stop(took);
+                    self.hub.server_event("stop", which.user.as_str(), which.server.as_str());
                 }
             }
             (Some(End::Lost(error)), _) => self.failure = Some(Failure::lost(&error)),

@@ -64,6 +64,7 @@ pub fn settings(
         shutdown_on_logout: values.yes(HUB, "shutdown_on_logout"),
         authenticate_prometheus: values.yes(HUB, "authenticate_prometheus"),
         metrics_prefix: "jupyterhub".to_owned(),
+        event_files: values.list(&["EventLogger"], "handlers").into_iter().map(Into::into).collect(),
         api_page_default_limit: count("api_page_default_limit"),
         api_page_max_limit: count("api_page_max_limit"),
         template_vars: values.table(HUB, "template_vars"),

@@ -110,6 +110,8 @@ pub const OPTIONS: &[Opt] = &[
     opt("JupyterHub", "log_to", Kind::Choice(&["auto", "stderr", "json", "journal", "syslog"]), "\"auto\"", "Where to: auto is the journal under systemd, syslog without a standard error, else standard error. json is JSON lines on standard error."),
     opt("JupyterHub", "log_levels", Kind::TextTable, "{}", "Other levels for parts: { proxy = \"DEBUG\", store = \"WARN\" }. Parts are proxy, hub, store, hubd, and requests, the line that each request leaves.").live(),
     opt("JupyterHub", "log_file", Kind::Path, "\"\"", "File for log lines, beside the other destination; made with mode 0640, reopened on SIGHUP. Empty is none.").flag("log-file", "FILE"),
+    // What happens, for other programs.
+    opt("EventLogger", "handlers", Kind::List, "[]", "Files that get a line of JSON for each start and stop of a server, in JupyterHub's form."),
     // Others who add routes.
     opt("ConfigurableHTTPProxy", "auth_token", Kind::Secret, "\"\"", "The token of the REST API for routes, /api/routes on the inner port. Empty: CONFIGPROXY_AUTH_TOKEN, or one made at the start, which nobody knows."),
     // What browsers may do.

@@ -89,6 +89,11 @@ pub fn plan(values: &mut Values, environment: &Environment, problems: &mut Vec<P
     let simple_spawner = spawner_is_simple(values);
     let mut settings = super::hub::settings(values, &public, &inner, problems);
     settings.crypt_keys = crypt_keys(values, environment, problems);
+    if let Some(prefix) = environment.metrics_prefix.as_ref().filter(|prefix| !prefix.is_empty()) {
+        // Anything else would break Prometheus' text.
+        settings.metrics_prefix =
+            prefix.chars().map(|c| if c.is_ascii_alphanumeric() || c == ':' { c } else { '_' }).collect();
+    }
     Plan {
         public_url: format!("{scheme}://{host}:{}{}", public.port, public.prefix),
         public: resolve(values, &public, &["bind_url", "ip"], problems),

@@ -33,7 +33,6 @@ const LIMITS: &str = "root decides: set it in `limits` of [profile.default] in h
 /// Whole classes: name and reason.
 const CLASSES: &[(&str, &str)] = &[
     ("CryptKeeper", "keys come from the environment variable JUPYTERHUB_CRYPT_KEY: delete the line"),
-    ("EventLogger", NOT_YET),
     ("HubAuth", SERVERS),
     ("HubOAuth", SERVERS),
     ("JupyterHubHTTPClient", PYTHON),
