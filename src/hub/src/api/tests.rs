@@ -6,6 +6,7 @@ mod changes;
 mod metrics;
 mod oauth;
 mod openapi;
+mod permissions;
 mod proxy;
 mod records;
 mod running;
