@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use hubd_store::{Store, StoreError};
 use rusqlite::Connection;
@@ -71,4 +72,43 @@ fn files_that_are_something_else_are_refused_by_name() {
     assert!(matches!(Store::open(&place.file()).err(), Some(StoreError::ForeignTables(_))));
     assert!(matches!(Store::open(place.directory.path()).err(), Some(StoreError::NotADatabase(_))));
     assert!(matches!(Store::open(Path::new("/nonexistent/x.sqlite")).err(), Some(StoreError::Open(..))));
+}
+
+#[test]
+fn a_truncated_file_is_called_damaged_and_left_as_it_is() {
+    let place = Place::new();
+    let store = Store::open(&place.file()).unwrap();
+    for number in 0..200 {
+        store.ensure_user(&format!("user{number}"), &format!("{number}"), SystemTime::now()).unwrap();
+    }
+    drop(store);
+    let whole = std::fs::read(place.file()).unwrap();
+    for kept in [whole.len() / 2, 5000, 150] {
+        std::fs::write(place.file(), &whole[..kept]).unwrap();
+        let error = Store::open(&place.file()).err().unwrap();
+        assert!(matches!(error, StoreError::Corrupt(..) | StoreError::NotADatabase(_)), "{kept}: {error}");
+        assert!(std::fs::read(place.file()).unwrap() == whole[..kept], "{kept}: the file was changed");
+        assert!(error.to_string().contains(&place.file().display().to_string()));
+    }
+}
+
+#[test]
+fn a_database_of_jupyterhubs_is_copied_beside_itself_the_first_time_only() {
+    let place = Place::new();
+    drop(Store::open(&place.file()).unwrap());
+    let raw = Connection::open(place.file()).unwrap();
+    // As JupyterHub's SQLite leaves it.
+    raw.pragma_update(None, "journal_mode", "DELETE").unwrap();
+    drop(raw);
+    let before = std::fs::read(place.file()).unwrap();
+    for _ in 0..2 {
+        drop(Store::open(&place.file()).unwrap());
+        let copies = std::fs::read_dir(place.directory.path()).unwrap().flatten().map(|entry| entry.path());
+        let copies: Vec<PathBuf> =
+            copies.filter(|path| path.to_string_lossy().contains("sqlite.2")).collect();
+        assert_eq!(copies.len(), 1, "{copies:?}");
+        // All but the counters in the first page's header.
+        let copy = std::fs::read(&copies[0]).unwrap();
+        assert!(copy[100..] == before[100..], "the copy is not what was there");
+    }
 }
