@@ -226,8 +226,7 @@ impl Routes {
         self.all().iter().map(|route| route.prefix.clone()).collect()
     }
 
-    /// The route of a request: `host` is what the browser asked for, with or without a port. It decides only where
-    /// prefixes begin with one.
+    /// The route of a request; `host`, with or without a port, decides only where prefixes begin with one.
     pub(crate) fn find_at(&self, host: &str, path: &CanonicalPath<'_>) -> Option<Arc<Route>> {
         if !self.hosts {
             return self.find(path);
