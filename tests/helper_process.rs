@@ -129,6 +129,11 @@ impl HelperProcess {
         Ok(writeln!(file, "{line}")?)
     }
 
+    /// The listener's process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Where it listens.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("run/helper.sock")

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod hostile;
+mod kills;
 mod limits;
 mod logins;
 mod permission;
