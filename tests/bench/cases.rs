@@ -49,6 +49,8 @@ const MEGABYTE: usize = 1_000_000;
 
 #[rustfmt::skip]
 pub const CASES: &[Case] = &[
+    // First, because later a proxy has memory to spare from before.
+    Case { name: "5,000 idle websockets", side: Side::Plain, run: Run::Idle },
     Case { name: "small, kept alive", side: Side::Plain, run: Run::Rate(http::kept) },
     Case { name: "small, 10,000 routes", side: Side::Plain, run: Run::Rate(http::routes) },
     Case { name: "small, not kept", side: Side::Plain, run: Run::Rate(http::not_kept) },
@@ -61,8 +63,6 @@ pub const CASES: &[Case] = &[
     Case { name: "tls small, kept alive", side: Side::Tls, run: Run::Rate(tls::kept) },
     Case { name: "tls 100 MB down", side: Side::Tls, run: Run::Bytes(tls::down, BIG_BYTES) },
     Case { name: "http/2 small", side: Side::Http2, run: Run::Rate(tls::http2) },
-    // Last, because some proxies keep the memory.
-    Case { name: "5,000 idle websockets", side: Side::Plain, run: Run::Idle },
 ];
 
 impl Case {

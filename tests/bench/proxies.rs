@@ -89,7 +89,7 @@ impl Proxies {
         let routes: String = (0..ROUTES).map(|number| format!("/user/u{number}/ server\n")).collect();
         let map = self.write("haproxy.map", &routes);
         let text = format!(
-            "global\n nbthread {}\n maxconn 20000\n\
+            "global\n nbthread {}\n maxconn 7000\n\
              defaults\n mode http\n timeout client 300s\n timeout server 300s\n timeout connect 5s\n\
              timeout tunnel 1h\n option forwardfor\n http-reuse always\n\
              frontend f\n bind 127.0.0.1:{port}\n bind 127.0.0.1:{tls} ssl crt {} alpn h2,http/1.1\n\
@@ -113,8 +113,8 @@ impl Proxies {
         }
         let place = self.directory.path().display().to_string();
         let text = format!(
-            "daemon off; worker_processes {}; worker_rlimit_nofile 40000; pid {place}/nginx.pid;\n\
-             error_log {place}/nginx.log;\nevents {{ worker_connections 20000; }}\nhttp {{ access_log off;\n\
+            "daemon off; worker_processes {}; pid {place}/nginx.pid;\n\
+             error_log {place}/nginx.log;\nevents {{ worker_connections 14000; }}\nhttp {{ access_log off;\n\
              keepalive_requests 1000000000; client_max_body_size 0; client_body_temp_path {place}/b;\n\
              proxy_temp_path {place}/p; fastcgi_temp_path {place}/f; uwsgi_temp_path {place}/u;\n\
              scgi_temp_path {place}/s; proxy_max_temp_file_size 0; proxy_request_buffering off;\n\
