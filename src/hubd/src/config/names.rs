@@ -64,6 +64,7 @@ pub const CLASSES: &[Class] = &[
     class("PAMAuthenticator", Some("LocalAuthenticator"), "PAM"),
     class("DummyAuthenticator", Some("Authenticator"), "THE DUMMY AUTHENTICATOR"),
     class("SharedPasswordAuthenticator", Some("Authenticator"), "THE SHARED PASSWORD AUTHENTICATOR"),
+    class("EventLogger", None, "EVENTS"),
     class("IdleCuller", None, "WHEN IDLE SERVERS ARE STOPPED"),
     class("Spawner", None, "HOW SERVERS START"),
     class("LocalProcessSpawner", Some("Spawner"), "HOW SERVERS OF ACCOUNTS START"),
