@@ -191,7 +191,6 @@ async fn serve(plan: Plan, loaded: Loaded, mut sockets: Sockets, began: Instant)
     let inner =
         tokio::spawn(hubd_proxy::serve(Listener::Tcp(inner), None, inside, stop_inner.clone(), DRAIN));
 
-    tracing::info!("Hub API listening on http://{inner_address}{}", hub.settings.hub_prefix());
     announce(&hub, &plan.public_url, running, began);
 
     wait_for_the_end(&reloader).await?;
@@ -346,6 +345,7 @@ fn look_for_helper(socket: &Path) {
 
 /// The REST API over the proxy's routes. The hub's own ones are shown in it, and nobody else may have them.
 fn routes_api(hub: &Hub, inner: std::net::SocketAddr, token: Zeroizing<String>) -> Api {
+    tracing::info!("Hub API listening on http://{inner}{}", hub.settings.hub_prefix());
     let target = Target { endpoint: Endpoint::Tcp(inner), uid: None };
     let data = RouteData::default().with("hub", true).with("jupyterhub", true);
     let api = Api::new(hub.routes.clone(), Some(token));
