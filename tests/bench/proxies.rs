@@ -238,7 +238,13 @@ fn make_certificate(plan: &Plan) {
         [(&plan.certificate, &certificate), (&plan.key, &key), (&plan.pem, &format!("{certificate}{key}"))]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).mode(0o600).open(path).unwrap();
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)
+            .unwrap();
         file.write_all(text.as_bytes()).unwrap();
     }
 }

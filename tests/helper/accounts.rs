@@ -42,7 +42,7 @@ fn an_account_is_made_with_roots_form_and_may_start_without_a_login() -> Result<
     ensure!(line.split(':').nth(1).is_some_and(|hash| hash.starts_with('!')), "the password is not locked");
     let groups = String::from_utf8(Command::new("id").args(["-nG", &user.name]).output()?.stdout)?;
     ensure!(groups.split_whitespace().any(|group| group == "games"), "{groups}");
-    helper.connect()?.start(start_of(&user.name, None)?)?.uid;
+    helper.connect()?.start(start_of(&user.name, None)?)?;
     ensure!(helper.audit().contains("create_account accepted"), "{}", helper.audit());
     // Another account with this uid has no such grant.
     fs::write(helper.dir.path().join(format!("accounts/u{}", account.uid)), "somebody-else")?;
