@@ -8,17 +8,19 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use hubd_store::{CodeUse, NewToken, OAuthClient, OAuthCode, TokenOwner};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use super::answer::{ApiError, json_answer};
 use super::body;
 use crate::Hub;
 use crate::error::HttpError;
+use crate::pages::urls;
 
 /// Letters and digits of codes and access tokens.
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -67,7 +69,7 @@ pub async fn exchange(State(hub): State<Arc<Hub>>, parts: Parts, body: Body) -> 
         Ok(fields) => fields,
         Err(error) => return ApiError::from(error).into_response(),
     };
-    let mut response = match token(&hub, &fields) {
+    let mut response = match basic(&parts.headers).and_then(|basic| token(&hub, basic.as_ref(), &fields)) {
         Ok(Ok(body)) => json_answer(StatusCode::OK, &body),
         Ok(Err(error)) => error.answer(),
         Err(error) => ApiError::from(error).into_response(),
@@ -78,8 +80,26 @@ pub async fn exchange(State(hub): State<Arc<Hub>>, parts: Parts, body: Body) -> 
     response
 }
 
+/// Id and secret of a client that sends them by HTTP Basic: both are form-encoded (RFC 6749 §2.3.1).
+fn basic(headers: &HeaderMap) -> Result<Option<(String, Zeroizing<String>)>, HttpError> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some((scheme, encoded)) = value.and_then(|value| value.split_once(' ')) else { return Ok(None) };
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Ok(None);
+    }
+    let wrong = || HttpError::bad_request("The Authorization header is not that of HTTP Basic.");
+    let bytes = Zeroizing::new(STANDARD.decode(encoded.trim()).map_err(|_| wrong())?);
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong())?;
+    let (id, secret) = text.split_once(':').ok_or_else(wrong)?;
+    Ok(Some((urls::decode(id).into_owned(), Zeroizing::new(urls::decode(secret).into_owned()))))
+}
+
 /// Checks a request in JupyterHub's order and uses the code up.
-fn token(hub: &Hub, fields: &[(String, String)]) -> Result<Result<Value, OAuthError>, HttpError> {
+fn token(
+    hub: &Hub,
+    basic: Option<&(String, Zeroizing<String>)>,
+    fields: &[(String, String)],
+) -> Result<Result<Value, OAuthError>, HttpError> {
     let field = |name: &str| {
         fields
             .iter()
@@ -93,7 +113,16 @@ fn token(hub: &Hub, fields: &[(String, String)]) -> Result<Result<Value, OAuthEr
     let Some(code) = field("code") else {
         return Ok(Err(OAuthError::invalid_request("Missing code parameter.")));
     };
-    let Some(client) = client(hub, field("client_id"), field("client_secret"))? else {
+    let (id, secret) = match (basic, field("client_id"), field("client_secret")) {
+        (None, id, secret) => (id, secret),
+        (Some(_), _, Some(_)) => {
+            return Ok(Err(OAuthError::invalid_request("The client's secret is given twice.")));
+        }
+        // Who names two clients is neither.
+        (Some((id, _)), Some(other), None) if id != other => (None, None),
+        (Some((id, secret)), _, None) => (Some(id.as_str()), Some(secret.as_str())),
+    };
+    let Some(client) = client(hub, id, secret)? else {
         let error = OAuthError::new("invalid_client");
         return Ok(Err(OAuthError { status: StatusCode::UNAUTHORIZED, ..error }));
     };

@@ -3,7 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Body;
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::Request;
 use serde_json::{Value, json};
 
@@ -155,6 +155,36 @@ async fn wrong_token_requests_are_refused_and_do_not_use_the_code_up() {
         let reply = oauth.token(&code, &[changes]).await;
         assert_eq!(error(&reply), (status, json!(name)), "{changes:?}");
     }
+    assert_eq!(oauth.token(&code, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_gives_its_secret_in_the_form_or_by_http_basic() {
+    let oauth = OAuth::new().await;
+    let form = |code: &str, more: &str| {
+        let redirect = urls::value(CALLBACK);
+        format!(
+            "grant_type=authorization_code&code={code}&redirect_uri={redirect}&code_verifier={VERIFIER}{more}"
+        )
+    };
+    let code = oauth.code(&[]).await;
+    let ask = |credentials: String, body: String| {
+        let value = format!("Basic {}", STANDARD.encode(credentials));
+        let request = Request::post("/hub/api/oauth2/token").header("authorization", value);
+        oauth.api.send(request.body(Body::from(body)).unwrap())
+    };
+    let good = format!("{}:{}", urls::value(CLIENT), urls::value(&oauth.secret));
+    for (credentials, more, status, name) in [
+        (format!("{CLIENT}:wrong"), "", 401, "invalid_client"),
+        (format!("nobody:{}", oauth.secret), "", 401, "invalid_client"),
+        (good.clone(), "&client_id=nobody", 401, "invalid_client"),
+        (good.clone(), "&client_secret=x", 400, "invalid_request"),
+    ] {
+        assert_eq!(error(&ask(credentials, form(&code, more)).await), (status, json!(name)), "{more}");
+    }
+    assert_eq!(ask("no colon".to_owned(), form(&code, "")).await.error().0, 400);
+    assert_eq!(ask(good, form(&code, &format!("&client_id={CLIENT}"))).await.status, 200);
+    let code = oauth.code(&[]).await;
     assert_eq!(oauth.token(&code, &[]).await.status, 200);
 }
 
