@@ -135,3 +135,18 @@ async fn bodies_have_limits() {
     let reply = api.call("POST", "/users", &root, "{").await;
     assert_eq!(reply.error(), (400, json!("Invalid JSON in body of request")));
 }
+
+#[tokio::test]
+async fn a_full_disk_is_503_for_writes_and_nothing_for_reads_and_tokens() {
+    let api = Api::new().await;
+    let root = api.token("root1", &["inherit"]);
+    let store = &api.test.hub.store;
+    let names: Vec<String> = (0..2000).map(|number| format!("{:x<100}{number}", "u")).collect();
+    let many = json!({ "usernames": names }).to_string();
+    store.set_page_limit_for_tests(1).unwrap();
+    assert_eq!(api.call("POST", "/users", &root, &many).await.error().0, 503);
+    assert_eq!(api.get("/user", &root).await.status, 200);
+    assert_eq!(api.get("/users/alice", &root).await.status, 200);
+    store.set_page_limit_for_tests(1_000_000).unwrap();
+    assert_eq!(api.call("POST", "/users", &root, &many).await.status, 201);
+}
