@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use hubd_proxy::Routes;
-use hubd_store::Store;
+use hubd_store::{Memory, Store};
 
 use crate::accounts::Accounts;
 use crate::announcements::Announcements;
+use crate::auth::CallerKind;
+use crate::auth::scopes::Held;
 use crate::clock::{Clock, Random};
 use crate::ending::Ending;
 use crate::helper::HelperClient;
@@ -32,6 +34,8 @@ pub struct Hub {
     pub store: Arc<Store>,
     /// Where requests for user servers go; shared with the proxy.
     pub routes: Arc<Routes>,
+    /// Whose tokens were used a moment ago, and what they may do; by the token's key.
+    pub(crate) holders: Memory<i64, (CallerKind, Arc<Held>)>,
     /// The way to the root helper.
     pub helper: HelperClient,
     /// Logins in progress and logins whose PAM handle is still held.
@@ -82,6 +86,7 @@ impl Hub {
             settings: parts.settings,
             store: Arc::new(parts.store),
             routes: parts.routes,
+            holders: Memory::default(),
             helper: parts.helper,
             logins: Logins::default(),
             servers: Servers::default(),

@@ -5,13 +5,17 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::activity::Pending;
 use crate::backup::backup_beside;
+use crate::memory::{Changes, Memory};
+use crate::spawners::Spawner;
+use crate::tokens::StoredToken;
+use crate::users::User;
 use crate::writer::{Transaction, Writer};
 use crate::{StoreError, schema};
 
@@ -36,8 +40,22 @@ pub struct Store {
     writer: Writer,
     /// Activity that is not written yet.
     pub(crate) pending: Mutex<Pending>,
+    /// Who wrote when, and what was read since then (`memory.rs`).
+    pub(crate) changes: Changes,
+    pub(crate) recent: Recent,
     blocking: OnceLock<fn(&mut dyn FnMut())>,
     readers: Mutex<Vec<Connection>>,
+}
+
+/// What was read a moment ago.
+#[derive(Default)]
+pub(crate) struct Recent {
+    /// Tokens by prefix.
+    pub tokens: Memory<String, Arc<[StoredToken]>>,
+    /// Users by name.
+    pub users: Memory<String, User>,
+    /// Spawners by name of the user.
+    pub spawners: Memory<String, Arc<[Spawner]>>,
 }
 
 impl Store {
@@ -46,10 +64,13 @@ impl Store {
         make_file(path)?;
         let mut writer = connect(path).map_err(|error| error.at(path))?;
         prepare_writer(&mut writer, path).map_err(|error| error.at(path))?;
+        let changes = Changes::default();
         Ok(Self {
             path: path.to_path_buf(),
-            writer: Writer::new(writer),
+            writer: Writer::new(writer, changes.counter()),
             pending: Mutex::default(),
+            changes,
+            recent: Recent::default(),
             blocking: OnceLock::new(),
             readers: Mutex::default(),
         })
@@ -148,7 +169,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn reader(path: &Path) -> Result<Connection, StoreError> {
+pub(crate) fn reader(path: &Path) -> Result<Connection, StoreError> {
     let connection = connect(path)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)

@@ -16,6 +16,7 @@ mod backup;
 mod groups;
 mod life;
 mod load_roles;
+mod memory;
 mod oauth;
 mod roles;
 mod services;
@@ -41,6 +42,7 @@ pub use hash::{
 };
 pub use life::{AdoptedServer, ServerAddress, ServerStart};
 pub use load_roles::{MustHaveUserRole, RoleDefinition, RoleMembers};
+pub use memory::Memory;
 pub use oauth::{CodeUse, OAuthClient, OAuthCode};
 pub use roles::{DEFAULT_ROLES, DefaultRole};
 pub use schema::SCHEMA_REVISION;

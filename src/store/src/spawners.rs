@@ -1,5 +1,6 @@
 //! The table `spawners`: one row per server that a person has or had.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -87,6 +88,17 @@ impl Store {
         self.read(|connection| {
             select(connection, &format!("{SELECT} WHERE u.name = ?1 ORDER BY s.id"), [user])
         })
+    }
+
+    /// All of a user's spawner rows; what others wrote counts once [`Store::notice_changes`] was called.
+    pub fn recent_spawners_of(&self, user: &str) -> Result<Arc<[Spawner]>, StoreError> {
+        let generation = self.generation();
+        if let Some(spawners) = self.recent.spawners.recall(generation, user) {
+            return Ok(spawners);
+        }
+        let spawners: Arc<[Spawner]> = self.spawners_of(user)?.into();
+        self.recent.spawners.keep(generation, user.to_owned(), Arc::clone(&spawners));
+        Ok(spawners)
     }
 
     /// All spawner rows with a `servers` row.

@@ -1,5 +1,6 @@
 //! The table `api_tokens`. Tokens themselves are not stored, only their hashes.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rusqlite::{Connection, Row, params};
@@ -34,6 +35,20 @@ pub struct ApiToken {
     pub note: String,
     /// Raw scopes.
     pub scopes: Vec<String>,
+}
+
+/// A token's row with what it is checked against.
+pub(crate) struct StoredToken {
+    token: ApiToken,
+    hashed: String,
+    /// When it ends, as the column has it.
+    expires_at: Option<String>,
+}
+
+impl StoredToken {
+    fn holds(&self, now: &str) -> bool {
+        self.expires_at.as_deref().is_none_or(|expires_at| expires_at >= now)
+    }
 }
 
 /// Whose token.
@@ -75,27 +90,40 @@ const SELECT: &str =
     FROM api_tokens t LEFT JOIN oauth_clients c ON c.identifier = t.client_id";
 
 impl Store {
-    /// The row of a token that has not expired. A row without a client is stale and does not count.
+    /// The row of a token that has not expired. A row without a client is stale and does not count. What others wrote
+    /// counts once [`Store::notice_changes`] was called.
     pub fn token(&self, token: &str, now: SystemTime) -> Result<Option<ApiToken>, StoreError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Ok(None);
         }
-        let prefix = token_prefix(token);
-        self.read(|connection| {
+        let now = time_column(now);
+        let stored = self.tokens_with(token_prefix(token), &now)?;
+        let found = stored.iter().find(|stored| stored.holds(&now) && token_matches(token, &stored.hashed));
+        Ok(found.map(|stored| stored.token.clone()))
+    }
+
+    /// The tokens of one prefix that have not expired by `now`, a value of the column.
+    fn tokens_with(&self, prefix: String, now: &str) -> Result<Arc<[StoredToken]>, StoreError> {
+        let generation = self.generation();
+        if let Some(stored) = self.recent.tokens.recall(generation, &prefix) {
+            return Ok(stored);
+        }
+        let stored: Arc<[StoredToken]> = self.read(|connection| {
             let sql = format!(
-                "{SELECT} WHERE t.prefix = ?1 AND t.client_id IS NOT NULL
+                "{SELECT} WHERE t.prefix = ?1 AND t.client_id IS NOT NULL AND t.hashed IS NOT NULL
                  AND (t.expires_at IS NULL OR t.expires_at >= ?2)"
             );
             let mut select = connection.prepare_cached(&sql)?;
-            let mut rows = select.query(params![prefix, time_column(now)])?;
-            while let Some(row) = rows.next()? {
-                let hashed: Option<String> = row.get(11)?;
-                if hashed.is_some_and(|hashed| token_matches(token, &hashed)) {
-                    return Ok(Some(from_row(row)?));
-                }
-            }
-            Ok(None)
-        })
+            let rows = select.query_map(params![prefix, now], |row| {
+                Ok(StoredToken { token: from_row(row)?, expires_at: row.get(7)?, hashed: row.get(11)? })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })?;
+        // Guesses are not worth remembering.
+        if !stored.is_empty() {
+            self.recent.tokens.keep(generation, prefix, Arc::clone(&stored));
+        }
+        Ok(stored)
     }
 
     /// An owner's token by its primary key.

@@ -141,6 +141,20 @@ impl Store {
         self.read(|connection| find(connection, name))
     }
 
+    /// The user of this name, as [`Store::user`] tells it; what others wrote counts once [`Store::notice_changes`] was
+    /// called.
+    pub fn recent_user(&self, name: &str) -> Result<Option<User>, StoreError> {
+        let generation = self.generation();
+        if let Some(user) = self.recent.users.recall(generation, name) {
+            return Ok(Some(user));
+        }
+        let user = self.user(name)?;
+        if let Some(user) = &user {
+            self.recent.users.keep(generation, name.to_owned(), user.clone());
+        }
+        Ok(user)
+    }
+
     /// The user with this primary key.
     pub fn user_by_id(&self, id: i64) -> Result<Option<User>, StoreError> {
         self.read(|connection| find_by(connection, "u.id = ?1", id))

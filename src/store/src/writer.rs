@@ -8,7 +8,7 @@
 use std::any::Any;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rusqlite::{Connection, ffi};
@@ -41,6 +41,8 @@ struct State {
     connection: Connection,
     /// The transaction that is open, if one is.
     batch: Option<Batch>,
+    /// How often a transaction has ended.
+    ended: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -64,9 +66,10 @@ struct Failure {
 }
 
 impl Writer {
-    /// Takes over a connection without an open transaction.
-    pub fn new(connection: Connection) -> Self {
-        Self { state: Mutex::new(State { connection, batch: None }), waiting: AtomicUsize::new(0) }
+    /// Takes over a connection without an open transaction. `ended` is counted up when one ends, before anybody hears of
+    /// it.
+    pub fn new(connection: Connection, ended: Arc<AtomicU64>) -> Self {
+        Self { state: Mutex::new(State { connection, batch: None, ended }), waiting: AtomicUsize::new(0) }
     }
 
     /// Runs `work`; all of it is on the disk when this returns, or nothing.
@@ -152,6 +155,7 @@ impl State {
 
     fn end(&mut self, result: Result<(), Failure>) {
         let Some(batch) = self.batch.take() else { return };
+        self.ended.fetch_add(1, Ordering::SeqCst);
         *lock(&batch.outcome.ended) = Some(result);
         batch.outcome.changed.notify_all();
     }
@@ -202,7 +206,7 @@ mod tests {
         connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE t (n UNIQUE)")
             .unwrap();
-        Writer::new(connection)
+        Writer::new(connection, Arc::default())
     }
 
     fn count(directory: &tempfile::TempDir) -> i64 {

@@ -36,7 +36,10 @@ impl FromRequestParts<Arc<Hub>> for Ask {
             RawPathParams::from_request_parts(parts, hub).await.map_err(|_| not_text(parts.uri.path()))?;
         let captures = captures.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let caller = match parts.extensions.get::<Inside>() {
-            Some(inside) => Some(inside.0.clone()),
+            Some(inside) => {
+                hub.store.notice_changes()?;
+                Some(inside.0.clone())
+            }
             None => hub.caller(parts)?,
         };
         if let (Some(caller), Some(slot)) = (&caller, parts.extensions.get::<AskerSlot>()) {
@@ -134,7 +137,7 @@ impl Ask {
 
     /// The user that the path names; 404 without text if there is none.
     pub fn user(&self) -> Result<User, ApiError> {
-        let user = self.hub.store.user(self.path("name"))?;
+        let user = self.hub.store.recent_user(self.path("name"))?;
         user.ok_or_else(|| HttpError::bare(StatusCode::NOT_FOUND).into())
     }
 

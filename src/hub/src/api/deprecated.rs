@@ -3,9 +3,11 @@
 use super::answer::{Answer, ApiError, read_answer};
 use super::ask::Ask;
 use super::models::{Servers, Viewer, identity};
-use crate::auth::scopes::{Owner, Target};
+use crate::auth::scopes::{Held, Owner, Target};
 use crate::auth::{Caller, CallerKind};
 use crate::error::HttpError;
+use std::sync::Arc;
+
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
@@ -26,7 +28,7 @@ pub async fn token_owner(ask: Ask) -> Answer {
     let owner = ask.hub.token_caller(ask.path("token"))?;
     let owner = owner.ok_or_else(|| HttpError::bare(StatusCode::NOT_FOUND))?;
     // Whoever knows a token may know its owner's name; for more they need scopes of their own.
-    let mut scopes = asker.scopes.clone();
+    let mut scopes = Held::clone(&asker.scopes);
     let viewer = |scopes| Viewer { hub: &ask.hub, scopes };
     let model = match &owner.kind {
         CallerKind::User(user) => {
@@ -50,7 +52,7 @@ pub async fn cookie_owner(ask: Ask) -> Answer {
     }
     let value = ask.path("value").trim_matches('"');
     let user = ask.hub.user_of_login_cookie(value).ok_or_else(missing)?;
-    let scopes = ask.hub.scopes_of_user(&user)?;
+    let scopes = Arc::new(ask.hub.scopes_of_user(&user)?);
     let caller = Caller { kind: CallerKind::User(user), scopes, token: None, session_id: None };
     Ok(read_answer(&ask.parts.headers, &identity(&ask.hub, &caller)?))
 }

@@ -101,15 +101,14 @@ impl Viewer<'_> {
             return Ok(None);
         }
         let mut models = Map::new();
-        let mut spawners = self.hub.store.spawners_of(&user.name)?;
-        if spawners.iter().all(|spawner| !spawner.name.is_empty()) {
-            spawners.insert(0, Spawner::never_started(&user.name));
-        }
-        for spawner in spawners {
-            let snapshot = snapshot(self.hub, &spawner);
+        let spawners = self.hub.store.recent_spawners_of(&user.name)?;
+        let default = spawners.iter().all(|spawner| !spawner.name.is_empty());
+        let default = default.then(|| Spawner::never_started(&user.name));
+        for spawner in default.iter().chain(spawners.iter()) {
+            let snapshot = snapshot(self.hub, spawner);
             let seen = all || self.may("read:servers", Target::Server(&user.name, &spawner.name));
             if seen && (which == Servers::All || snapshot.state.is_active()) {
-                models.insert(spawner.name.clone(), self.server(&spawner));
+                models.insert(spawner.name.clone(), self.server(spawner));
             }
         }
         Ok(Some(models))
@@ -244,7 +243,7 @@ pub fn identity(hub: &Hub, caller: &Caller) -> Result<Value, StoreError> {
         CallerKind::User(user) => crate::auth::scopes::Owner::User(&user.name),
         CallerKind::Service(service) => crate::auth::scopes::Owner::Service(&service.name),
     };
-    let mut scopes = caller.scopes.clone();
+    let mut scopes = Held::clone(&caller.scopes);
     scopes.extend(owner.identify_scopes());
     let viewer = Viewer { hub, scopes: &scopes };
     let model = match &caller.kind {
@@ -269,7 +268,7 @@ pub fn identity(hub: &Hub, caller: &Caller) -> Result<Value, StoreError> {
         }
         model.insert("token_id".into(), json!(token_id));
         model.insert("session_id".into(), json!(caller.session_id));
-        model.insert("scopes".into(), json!(caller.scopes));
+        model.insert("scopes".into(), json!(*caller.scopes));
     }
     Ok(model)
 }

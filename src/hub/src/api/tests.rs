@@ -3,6 +3,7 @@
 mod access;
 mod auth_state;
 mod changes;
+mod memory;
 mod metrics;
 mod oauth;
 mod openapi;

@@ -31,7 +31,7 @@ pub async fn list(ask: Ask) -> Answer {
     let mut tokens = Vec::new();
     // The page shows the last used first, the API last.
     for token in ask.hub.store.tokens_of(TokenOwner::User(user.id), ask.hub.clock.now())?.into_iter().rev() {
-        let scopes = ask.hub.scopes_of_token(&token, &kind)?;
+        let scopes = ask.hub.scopes_of_token(&token, &kind)?.scopes;
         tokens.push(models::token(&token, &kind, &scopes));
     }
     Ok(read_answer(&ask.parts.headers, &json!({ "api_tokens": tokens })))
@@ -43,7 +43,7 @@ pub async fn read(ask: Ask) -> Answer {
     let user = owner(&ask)?;
     let token = find(&ask, &user)?;
     let kind = CallerKind::User(user);
-    let scopes = ask.hub.scopes_of_token(&token, &kind)?;
+    let scopes = ask.hub.scopes_of_token(&token, &kind)?.scopes;
     Ok(read_answer(&ask.parts.headers, &models::token(&token, &kind, &scopes)))
 }
 
@@ -97,7 +97,7 @@ pub async fn create(ask: Ask, body: Body) -> Answer {
         return Err(HttpError::bare(StatusCode::INTERNAL_SERVER_ERROR).into());
     };
     let kind = CallerKind::User(user);
-    let mut model = models::token(&stored, &kind, &ask.hub.scopes_of_token(&stored, &kind)?);
+    let mut model = models::token(&stored, &kind, &ask.hub.scopes_of_token(&stored, &kind)?.scopes);
     if let Some(model) = model.as_object_mut() {
         model.insert("token".into(), text.into());
     }
@@ -134,7 +134,7 @@ async fn identified(ask: Ask, body: Body) -> Result<(Ask, Map<String, Value>), A
     }
     // Only a login of the browser makes a user; a password here makes a token for one who exists.
     let user = ask.hub.store.user(done.user.as_str())?.ok_or_else(unknown)?;
-    let scopes = ask.hub.scopes_of_user(&user)?;
+    let scopes = Arc::new(ask.hub.scopes_of_user(&user)?);
     let caller = Caller { kind: CallerKind::User(user), scopes, token: None, session_id: None };
     Ok((ask.acting_as(caller), data))
 }
@@ -200,7 +200,7 @@ fn scopes(
             format!("Not assigning requested scopes {} not held by User {}", not_owned.join(","), user.name);
         return Err(HttpError::bad_request(text).into());
     }
-    let mut held = caller.scopes.clone();
+    let mut held = Held::clone(&caller.scopes);
     held.extend(Owner::User(&user.name).identify_scopes());
     let not_held = missing(&held);
     if !not_held.is_empty() {

@@ -8,8 +8,9 @@ use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use hubd_proto::{Secret, UserName};
 use hubd_proxy::Client;
-use hubd_store::{StoreError, User};
+use hubd_store::{ApiToken, StoreError, User};
 
+use super::scopes::{Held, Scoped};
 use super::signed::{Check, Formats, verify};
 use super::{Browser, Caller, CallerKind, LOGIN_COOKIE, SESSION_COOKIE, TICKET_COOKIE, cookies};
 use crate::Hub;
@@ -42,6 +43,7 @@ impl Hub {
 
     /// Who calls the API, by `Authorization` or cookie with the XSRF rules of JupyterHub. `None` is anonymous.
     pub fn caller(&self, parts: &Parts) -> Result<Option<Caller>, HttpError> {
+        self.store.notice_changes()?;
         if let Some(token) = bearer(&parts.headers)
             && let Some(caller) = self.token_caller(token)?
         {
@@ -58,7 +60,7 @@ impl Hub {
         if !matches!(parts.method, Method::HEAD | Method::OPTIONS) {
             self.check_api_xsrf(parts, Some(&browser))?;
         }
-        let scopes = self.scopes_of_user(&browser.user)?;
+        let scopes = Arc::new(self.scopes_of_user(&browser.user)?);
         let session_id = browser.session_id;
         Ok(Some(Caller { kind: CallerKind::User(browser.user), scopes, token: None, session_id }))
     }
@@ -83,14 +85,10 @@ impl Hub {
     pub(crate) fn token_caller(&self, token: &str) -> Result<Option<Caller>, HttpError> {
         let now = self.clock.now();
         let Some(token) = self.store.token(token, now)? else { return Ok(None) };
-        let kind = match (token.user_id, token.service_id) {
-            (Some(id), _) => {
-                self.store.user_by_id(id)?.filter(|user| !self.is_blocked(&user.name)).map(CallerKind::User)
-            }
-            (None, Some(id)) => self.store.service_by_id(id)?.map(CallerKind::Service),
-            (None, None) => None,
-        };
-        let Some(mut kind) = kind else { return Ok(None) };
+        let Some((mut kind, scopes)) = self.holder(&token)? else { return Ok(None) };
+        if matches!(&kind, CallerKind::User(user) if self.is_blocked(&user.name)) {
+            return Ok(None);
+        }
         if is_stale(token.last_activity, now) {
             let person = match &kind {
                 CallerKind::User(user) if !token.note.starts_with(SERVER_TOKEN_NOTE) => {
@@ -106,9 +104,28 @@ impl Hub {
                 user.last_activity = Some(now);
             }
         }
-        let scopes = self.scopes_of_token(&token, &kind)?;
         let session_id = token.session_id.clone();
         Ok(Some(Caller { kind, scopes, token: Some(token), session_id }))
+    }
+
+    /// Whose token it is and what it may do, from memory while nobody writes to the database.
+    fn holder(&self, token: &ApiToken) -> Result<Option<(CallerKind, Arc<Held>)>, StoreError> {
+        let generation = self.store.generation();
+        if let Some(holder) = self.holders.recall(generation, &token.id) {
+            return Ok(Some(holder));
+        }
+        let kind = match (token.user_id, token.service_id) {
+            (Some(id), _) => self.store.user_by_id(id)?.map(CallerKind::User),
+            (None, Some(id)) => self.store.service_by_id(id)?.map(CallerKind::Service),
+            (None, None) => None,
+        };
+        let Some(kind) = kind else { return Ok(None) };
+        let Scoped { scopes, lasting } = self.scopes_of_token(token, &kind)?;
+        let scopes = Arc::new(scopes);
+        if lasting {
+            self.holders.keep(generation, token.id, (kind.clone(), Arc::clone(&scopes)));
+        }
+        Ok(Some((kind, scopes)))
     }
 
     /// The user that a login cookie's value names.

@@ -14,6 +14,7 @@ mod signed;
 mod xsrf;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use hubd_proto::UserName;
 
@@ -47,7 +48,7 @@ pub struct Caller {
     /// User or service.
     pub kind: CallerKind,
     /// Expanded scopes.
-    pub scopes: BTreeSet<String>,
+    pub scopes: Arc<BTreeSet<String>>,
     /// The token's row, when a token was used.
     pub token: Option<hubd_store::ApiToken>,
     /// The browser's session id, when a cookie was used.

@@ -81,7 +81,7 @@ impl Visit {
         let browser = self.person()?;
         let caller = Caller {
             kind: CallerKind::User(browser.user.clone()),
-            scopes: self.hub.scopes_of_user(&browser.user)?,
+            scopes: Arc::new(self.hub.scopes_of_user(&browser.user)?),
             token: None,
             session_id: browser.session_id.clone(),
         };

@@ -28,6 +28,14 @@ use crate::Hub;
 /// Expanded scopes.
 pub type Held = BTreeSet<String>;
 
+/// What somebody may do, and for how long that is known.
+pub(crate) struct Scoped {
+    /// Expanded scopes.
+    pub scopes: Held,
+    /// Whether they hold until somebody writes to the database. Those of shares do not: shares end by themselves.
+    pub lasting: bool,
+}
+
 /// The client of ordinary API tokens: it gives no access of its own.
 const PLAIN_CLIENT: &str = "jupyterhub";
 
@@ -60,22 +68,29 @@ impl Hub {
 
     /// Expanded scopes of a person: roles, roles of groups, and shares.
     pub fn scopes_of_user(&self, user: &User) -> Result<Held, StoreError> {
+        Ok(self.scoped_user(user)?.scopes)
+    }
+
+    fn scoped_user(&self, user: &User) -> Result<Scoped, StoreError> {
         let owner = Owner::User(&user.name);
         let mut raw = self.store.role_scopes_of_user(user.id)?;
         let now = self.clock.now();
-        raw.extend(self.store.shared_with_user(user.id, now)?);
-        raw.extend(self.store.shared_with_groups_of(user.id, now)?);
-        Ok(expand(&self.settings.custom_scopes.with_subscopes(raw), owner, None))
+        let mut shared = self.store.shared_with_user(user.id, now)?;
+        shared.extend(self.store.shared_with_groups_of(user.id, now)?);
+        let lasting = shared.is_empty();
+        raw.extend(shared);
+        Ok(Scoped { scopes: expand(&self.settings.custom_scopes.with_subscopes(raw), owner, None), lasting })
     }
 
     /// Expanded scopes of a token: what it was given, as far as its owner still has it.
-    pub(crate) fn scopes_of_token(&self, token: &ApiToken, kind: &CallerKind) -> Result<Held, StoreError> {
+    pub(crate) fn scopes_of_token(&self, token: &ApiToken, kind: &CallerKind) -> Result<Scoped, StoreError> {
         let (owner, held) = match kind {
-            CallerKind::User(user) => (Owner::User(&user.name), self.scopes_of_user(user)?),
+            CallerKind::User(user) => (Owner::User(&user.name), self.scoped_user(user)?),
             CallerKind::Service(service) => {
                 let owner = Owner::Service(&service.name);
                 let raw = self.store.role_scopes_of_service(service.id)?;
-                (owner, expand(&self.settings.custom_scopes.with_subscopes(raw), owner, None))
+                let scopes = expand(&self.settings.custom_scopes.with_subscopes(raw), owner, None);
+                (owner, Scoped { scopes, lasting: true })
             }
         };
         if token.scopes.iter().any(|scope| scope == "inherit") {
@@ -90,7 +105,7 @@ impl Hub {
         raw.extend(client.as_ref().and_then(access_scope));
         let raw = self.settings.custom_scopes.with_subscopes(raw);
         let given = expand(&raw, owner, client.as_ref().and_then(client_of));
-        Ok(intersect(&given, &held, self.store.as_ref()))
+        Ok(Scoped { scopes: intersect(&given, &held.scopes, self.store.as_ref()), lasting: held.lasting })
     }
 }
 

@@ -1,0 +1,138 @@
+//! What is answered from memory is true at once after every change.
+
+use hubd_store::{MustHaveUserRole, RoleMembers, ShareWith, TokenOwner};
+
+use super::Api;
+
+/// The status of a read that was made before, so that it is in memory. The first use of a token is a write, which the
+/// second read notices.
+macro_rules! warm {
+    ($api:expr, $path:expr, $token:expr) => {{
+        $api.get($path, $token).await;
+        $api.get($path, $token).await;
+        let generation = $api.test.hub.store.generation();
+        let status = $api.get($path, $token).await.status.as_u16();
+        assert_eq!($api.test.hub.store.generation(), generation, "reading alone must not forget");
+        status
+    }};
+}
+
+async fn status(api: &Api, path: &str, token: &str) -> u16 {
+    api.get(path, token).await.status.as_u16()
+}
+
+fn id(api: &Api, user: &str) -> i64 {
+    api.test.hub.store.user(user).unwrap().unwrap().id
+}
+
+#[tokio::test]
+async fn a_revoked_token_ends_with_the_next_request() {
+    let api = Api::new().await;
+    let (kept, revoked) = (api.token("alice", &["inherit"]), api.token("alice", &["inherit"]));
+    assert_eq!((warm!(api, "/users/alice", &kept), warm!(api, "/users/alice", &revoked)), (200, 200));
+    let hub = &api.test.hub;
+    let row = hub.store.token(&revoked, hub.clock.now()).unwrap().unwrap();
+    let path = format!("/users/alice/tokens/a{}", row.id);
+    assert_eq!(api.call("DELETE", &path, &kept, "").await.status, 204);
+    assert_eq!(status(&api, "/users/alice", &revoked).await, 403);
+    assert_eq!(status(&api, "/users/alice", &kept).await, 200);
+    hub.store.delete_tokens_of_client(id(&api, "alice"), "jupyterhub").unwrap();
+    assert_eq!(status(&api, "/users/alice", &kept).await, 403);
+}
+
+#[tokio::test]
+async fn a_role_counts_from_the_next_request_on_and_no_longer() {
+    let api = Api::new().await;
+    let (whole, part) = (api.token("bob", &["inherit"]), api.token("bob", &["read:users"]));
+    let store = &api.test.hub.store;
+    for _ in 0..2 {
+        assert_eq!((warm!(api, "/users/alice", &whole), warm!(api, "/users/alice", &part)), (404, 404));
+        store.set_admin(id(&api, "bob"), true).unwrap();
+        assert_eq!((warm!(api, "/users/alice", &whole), warm!(api, "/users/alice", &part)), (200, 200));
+        assert_eq!(api.get("/users/bob", &whole).await.json()["admin"], true);
+        store.set_admin(id(&api, "bob"), false).unwrap();
+    }
+    assert_eq!(warm!(api, "/users/bob", &whole), 200);
+    store.define_role("user", "", &["read:users:name!user"]).unwrap();
+    assert_eq!(api.get("/users/bob", &whole).await.json().get("roles"), None);
+    store.change_roles(id(&api, "bob"), &["user"], &[]).unwrap();
+    assert_eq!(status(&api, "/users/bob", &whole).await, 403);
+}
+
+#[tokio::test]
+async fn a_group_counts_from_the_next_request_on_and_no_longer() {
+    let api = Api::new().await;
+    let (bob, root) = (api.token("bob", &["inherit"]), api.token("root1", &["inherit"]));
+    let store = &api.test.hub.store;
+    let groups = Some(vec!["staff".to_owned()]);
+    let members = RoleMembers { role: "admin".into(), users: None, services: None, groups };
+    let user_role = MustHaveUserRole::default();
+    store.assign_roles(&[members], &user_role, &mut String::new, api.test.hub.clock.now()).unwrap();
+    assert_eq!((warm!(api, "/users/alice", &bob), warm!(api, "/users/bob", &root)), (404, 200));
+    let body = r#"{"users": ["bob"]}"#;
+    assert_eq!(api.call("POST", "/groups/staff/users", &root, body).await.status, 200);
+    assert_eq!(warm!(api, "/users/alice", &bob), 200);
+    assert_eq!(api.get("/users/bob", &root).await.json()["groups"], serde_json::json!(["staff"]));
+    assert_eq!(api.call("DELETE", "/groups/staff/users", &root, body).await.status, 200);
+    assert_eq!(warm!(api, "/users/alice", &bob), 404);
+    assert_eq!(api.get("/users/bob", &root).await.json()["groups"], serde_json::json!([]));
+    store.put_into_groups(id(&api, "bob"), &["staff".to_owned()]).unwrap();
+    assert_eq!(warm!(api, "/users/alice", &bob), 200);
+    store.delete_group("staff").unwrap();
+    assert_eq!(status(&api, "/users/alice", &bob).await, 404);
+}
+
+#[tokio::test]
+async fn somebody_who_was_deleted_or_renamed_is_gone_and_so_are_their_tokens() {
+    let api = Api::new().await;
+    let (alice, root) = (api.token("alice", &["inherit"]), api.token("root1", &["inherit"]));
+    assert_eq!((warm!(api, "/users/alice", &alice), warm!(api, "/users/alice", &root)), (200, 200));
+    assert_eq!(api.call("PATCH", "/users/alice", &root, r#"{"name": "carol"}"#).await.status, 200);
+    assert_eq!((warm!(api, "/users/alice", &root), warm!(api, "/users/carol", &alice)), (404, 200));
+    assert_eq!(api.call("DELETE", "/users/carol", &root, "").await.status, 204);
+    assert_eq!(
+        (status(&api, "/users/carol", &root).await, status(&api, "/users/carol", &alice).await),
+        (404, 403)
+    );
+    assert_eq!(api.call("POST", "/users/carol", &root, "").await.status, 201);
+    assert_eq!(
+        (status(&api, "/users/carol", &root).await, status(&api, "/users/carol", &alice).await),
+        (200, 403)
+    );
+}
+
+#[tokio::test]
+async fn a_server_and_activity_are_seen_at_once() {
+    let api = Api::new().await;
+    let alice = api.token("alice", &["inherit"]);
+    let path = "/users/alice?include_stopped_servers";
+    assert_eq!(warm!(api, path, &alice), 200);
+    let hub = &api.test.hub;
+    hub.store.ensure_spawner("alice", "lab", None).unwrap();
+    assert!(api.get(path, &alice).await.json()["servers"].get("lab").is_some());
+    hub.store.delete_spawner("alice", "lab").unwrap();
+    assert!(api.get(path, &alice).await.json()["servers"].get("lab").is_none());
+    let later = hub.clock.now() + std::time::Duration::from_secs(86400);
+    hub.store.record_user_activity("alice", later).unwrap();
+    let shown = api.get(path, &alice).await.json()["last_activity"].clone();
+    assert_eq!(shown, crate::api::timestamps::write(Some(later)));
+}
+
+#[tokio::test]
+async fn what_ends_by_itself_is_not_remembered() {
+    let api = Api::new().await;
+    let bob = api.token("bob", &["inherit"]);
+    let hub = &api.test.hub;
+    hub.store.ensure_spawner("alice", "", None).unwrap();
+    let spawner = hub.store.spawner("alice", "").unwrap().unwrap().id;
+    let with = ShareWith::User(id(&api, "bob"));
+    let scopes = ["access:servers!server=alice/".to_owned()];
+    hub.store.grant_share(spawner, with, &scopes, hub.clock.now()).unwrap();
+    assert_eq!(warm!(api, "/users/bob", &bob), 200);
+    let token = hub.store.tokens_of(TokenOwner::User(id(&api, "bob")), hub.clock.now()).unwrap().remove(0);
+    assert!(hub.holders.recall(hub.store.generation(), &token.id).is_none());
+    hub.store.delete_shares(spawner).unwrap();
+    assert_eq!(warm!(api, "/users/bob", &bob), 200);
+    let (_, held) = hub.holders.recall(hub.store.generation(), &token.id).unwrap();
+    assert!(!held.contains(&scopes[0]));
+}
