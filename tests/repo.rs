@@ -13,7 +13,7 @@ const FILE_LINES_MAX: usize = 500;
 const FILE_LINES_LISTED: usize = 300;
 /// Most lines of code in the root helper, without tests and comments. The aim is 1,500, what one person
 /// audits in an hour; this limit only falls, so that it cannot grow away from it unseen.
-const HELPER_LINES_MAX: usize = 2800;
+const HELPER_LINES_MAX: usize = 2710;
 /// The only file of the helper that may hold `unsafe`.
 const UNSAFE_FILE: &str = "src/helper/src/unix.rs";
 /// What must never be linked into the root helper.

@@ -1,15 +1,13 @@
 //! Who may use hubd at all: the account as NSS knows it, held against root's policy.
 
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::{fs, os::unix::ffi::OsStrExt};
 
 use hubd_proto::UserName;
 use nix::unistd::{Gid, Group, Uid, User};
 use zeroize::Zeroizing;
 
-use crate::policy::Policy;
-use crate::setup::Setup;
+use crate::{policy::Policy, setup::Setup};
 
 /// uids that are never anybody's, beside root: nobody, and -1 as 16 and as 32 bits.
 const NOBODY_UIDS: [u32; 3] = [65534, 65535, u32::MAX];

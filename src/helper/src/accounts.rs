@@ -3,20 +3,17 @@
 //! An account is never changed or removed here. Which ones were made is kept in root's own directory: for
 //! those a start needs no login, because nobody else ever had them.
 
-use std::fs;
-use std::io;
 use std::process::{Command, Stdio};
+use std::{fs, io};
 
-use hubd_proto::UserName;
-use hubd_proto::message::RefusalCode;
+use hubd_proto::{UserName, message::RefusalCode};
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Group, User};
 
 use crate::account::{Account, takes};
-use crate::permission;
 use crate::rates::{Charge, Rates};
-use crate::refusal::Refusal;
 use crate::setup::{Setup, open_directory, own_directory};
+use crate::{permission, refusal::Refusal};
 
 const USERADD: &str = "/usr/sbin/useradd";
 /// How much of what useradd printed is passed on, in characters.

@@ -1,8 +1,7 @@
 //! The audit record: one structured line for each decision, where only root can forge or erase it.
 
 use std::io::{IsTerminal, Write};
-use std::net::IpAddr;
-use std::os::unix::net::UnixDatagram;
+use std::{net::IpAddr, os::unix::net::UnixDatagram};
 
 /// Where journald takes structured records, see systemd.journal-fields(7).
 pub const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";

@@ -1,18 +1,15 @@
 //! The child's way from root to the user's program. It ends with exec or with a report of the step
 //! that failed; nothing of the parent's state is touched.
 
-use std::ffi::CString;
-use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::{ffi::CString, fs::File, path::PathBuf};
 
 use caps::CapSet;
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{self, Gid, Pid, Uid};
+use nix::{errno::Errno, sys::prctl};
 
 use crate::unix;
 

@@ -8,12 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use hubd_proto::SessionId;
-use hubd_proto::message::RefusalCode;
+use hubd_proto::{SessionId, message::RefusalCode};
 
-use crate::policy::Limits;
-use crate::refusal::Refusal;
-use crate::setup::Setup;
+use crate::{policy::Limits, refusal::Refusal, setup::Setup};
 
 /// Length of the period in which processor time is counted out, in microseconds; the kernel's default.
 const CPU_PERIOD: f64 = 100_000.0;

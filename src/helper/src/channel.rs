@@ -1,18 +1,16 @@
 //! One connection with the daemon, one message at a time, each in the state in which it is legal.
 
 use std::io::{self, Read};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
+use std::{os::fd::AsFd, os::unix::net::UnixStream};
 
 use hubd_proto::frame::{self, FrameError};
 use hubd_proto::{Reply, Request};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
-use crate::audit::Record;
 use crate::dispatch::{self, State};
-use crate::setup::Setup;
+use crate::{audit::Record, setup::Setup};
 
 /// Longest time that a message may take once its first byte is there, and a reply to be taken.
 const MESSAGE_TIME_MAX: Duration = Duration::from_secs(5);

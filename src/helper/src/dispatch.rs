@@ -7,16 +7,11 @@ use std::time::Duration;
 use hubd_proto::Request;
 use hubd_proto::message::{Account as AccountReply, CheckAccount, RefusalCode, Reply, Revocation, Revoke};
 
-use crate::account::Account;
-use crate::accounts;
-use crate::audit::Record;
 use crate::channel::{Channel, ChannelError};
-use crate::login;
-use crate::permission;
-use crate::refusal::Refusal;
 use crate::session::{self, Asked};
-use crate::setup::Setup;
-use crate::ticket;
+use crate::{
+    account::Account, accounts, audit::Record, login, permission, refusal::Refusal, setup::Setup, ticket,
+};
 
 /// Longest time between connecting and the first request.
 const FIRST_REQUEST_TIME_MAX: Duration = Duration::from_secs(30);

@@ -1,19 +1,13 @@
 //! The environment of a server, built from empty: the account, PAM, root's profile, then what the
 //! daemon may say.
 
-use std::collections::BTreeMap;
-use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::{collections::BTreeMap, ffi::CString, os::unix::ffi::OsStrExt, path::Path};
 
-use hubd_proto::Secret;
-use hubd_proto::message::RefusalCode;
+use hubd_proto::{Secret, message::RefusalCode};
 use zeroize::Zeroizing;
 
-use crate::account::Account;
-use crate::pam::Variables;
 use crate::policy::{Policy, Profile};
-use crate::refusal::Refusal;
+use crate::{account::Account, pam::Variables, refusal::Refusal};
 
 /// Search path before PAM says another one; as sshd's.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/games";

@@ -2,20 +2,16 @@
 //! It reads no byte of what is said.
 
 use std::fs::{self, Permissions};
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::{io, os::unix::process::CommandExt, path::Path, time::Duration};
 
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::Pid;
+use nix::{sys::prctl, unistd::Pid};
 
 use crate::setup::{Setup, remove_if_there};
 use crate::supervise;

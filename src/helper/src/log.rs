@@ -2,11 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{os::fd::OwnedFd, os::unix::fs::OpenOptionsExt, os::unix::net::UnixStream, time::Duration};
 
 use hubd_proto::message::{Endpoint, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, SessionStatus};
 

@@ -5,14 +5,10 @@ use std::time::{Duration, Instant};
 use hubd_proto::message::{Authenticate, Authenticated, RefusalCode};
 
 use crate::account::{Account, takes};
-use crate::audit::Record;
 use crate::channel::{Channel, ChannelError};
 use crate::pam::{Pam, Talk};
-use crate::permission::find_account;
 use crate::rates::{Charge, Rates};
-use crate::refusal::Refusal;
-use crate::setup::Setup;
-use crate::ticket;
+use crate::{audit::Record, permission::find_account, refusal::Refusal, setup::Setup, ticket};
 
 /// Somebody whom PAM accepted in this process.
 pub struct Login {

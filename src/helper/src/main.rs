@@ -30,18 +30,12 @@ mod supervise;
 mod ticket;
 mod unix;
 
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::{os::fd::AsFd, os::unix::net::UnixStream, process::ExitCode};
 
 use nix::sys::signal::SigSet;
 
-use crate::audit::Record;
-use crate::channel::Channel;
-use crate::dispatch::State;
-use crate::policy::Policy;
-use crate::setup::Setup;
+use crate::{audit::Record, channel::Channel, dispatch::State, policy::Policy, setup::Setup};
 
 #[global_allocator]
 static ALLOCATOR: unix::WipingAllocator = unix::WipingAllocator;

@@ -6,8 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, getgroups, setgroups};
 
-use crate::account::Account;
-use crate::setup::Setup;
+use crate::{account::Account, setup::Setup};
 
 /// What neither this program nor a PAM module needs. The bounding set, which a user's sudo(8) works
 /// within, is left alone.

@@ -3,20 +3,16 @@
 //! Nothing outside this file knows `pam-client`, so that it can be exchanged. libpam calls [`Talk`] from
 //! C through pam-client's `extern "C"` function, which ends the process on a panic instead of unwinding.
 
-use std::cell::RefCell;
 use std::ffi::{CStr, CString};
-use std::path::Path;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
+use std::{cell::RefCell, path::Path, rc::Rc};
 
 use hubd_proto::message::{Notice, Prompt};
 use hubd_proto::{Reply, Request, UserName};
 use pam_client::{Context, ConversationHandler, ErrorCode, Flag, SessionToken};
 
-use crate::account::same_name;
 use crate::channel::{Channel, ChannelError};
-use crate::dispatch::State;
-use crate::unix;
+use crate::{account::same_name, dispatch::State, unix};
 
 /// Most prompts and messages of one conversation: a broken module must not talk for ever.
 const MESSAGES_MAX: u32 = 64;

@@ -4,13 +4,9 @@ use hubd_proto::message::{RefusalCode, Start};
 use hubd_proto::{Secret, UserName};
 
 use crate::account::{Account, same_name};
-use crate::accounts;
-use crate::login::Login;
 use crate::pam::{Pam, Talk};
-use crate::policy::Service;
-use crate::refusal::Refusal;
-use crate::setup::Setup;
 use crate::ticket::{self, Ticket};
+use crate::{accounts, login::Login, policy::Service, refusal::Refusal, setup::Setup};
 
 /// Looks an account up.
 pub fn find_account(setup: &Setup, name: &UserName) -> Result<Option<Account>, Refusal> {

@@ -1,20 +1,16 @@
 //! What a session has in the file system: its lock, its control socket, its server's directory.
 
 use std::fs::{self, DirBuilder, File};
-use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::{io, os::unix::net::UnixListener};
 
-use hubd_proto::SessionId;
-use hubd_proto::message::RefusalCode;
+use hubd_proto::{SessionId, message::RefusalCode};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::Mode;
 
-use crate::account::Account;
-use crate::listen;
-use crate::refusal::Refusal;
 use crate::setup::{Setup, open_directory, remove_if_there};
+use crate::{account::Account, listen, refusal::Refusal};
 
 /// The paths of one session; no name is part of them, only its id. Dropping it removes them.
 pub struct Places {

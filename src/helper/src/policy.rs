@@ -1,10 +1,7 @@
 //! Root's policy: `/etc/jupyterhub/helper.toml`, see helper.toml(5). Every key has a default.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::{collections::BTreeMap, fs::File, io::Read, os::unix::fs::MetadataExt};
 
 use hubd_proto::{ProfileName, ServerName, UserName};
 use serde::Deserialize;

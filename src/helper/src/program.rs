@@ -1,9 +1,8 @@
 //! Which program a profile runs, and whether only root could have put it there.
 
-use std::fs;
-use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::{fs, io::Read};
 
 use hubd_proto::message::{Listen, RefusalCode};
 

@@ -4,19 +4,14 @@
 //! charge pushes it on by one interval, and a charge that would push it more than a minute ahead has to
 //! wait. So a key slows down and is never locked, and a key that is free again needs no record.
 
-use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{collections::BTreeMap, fs::File, os::unix::fs::OpenOptionsExt, path::PathBuf, time::Duration};
 
 use hubd_proto::message::RefusalCode;
 use nix::fcntl::{Flock, FlockArg};
 use nix::time::{ClockId, clock_gettime};
 
-use crate::refusal::Refusal;
-use crate::setup::Setup;
+use crate::{refusal::Refusal, setup::Setup};
 
 /// How far ahead a key may be pushed, in milliseconds: the rates are per minute.
 const WINDOW_MILLISECONDS: u64 = 60_000;

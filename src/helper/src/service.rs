@@ -4,11 +4,8 @@
 use hubd_proto::message::{Listen, RefusalCode, Start, StartService};
 use hubd_proto::{ProfileName, UserName};
 
-use crate::permission;
 use crate::policy::{Profile, Service};
-use crate::refusal::Refusal;
-use crate::session::Grant;
-use crate::setup::Setup;
+use crate::{permission, refusal::Refusal, session::Grant, setup::Setup};
 
 /// The grant that root's policy is, and the request as a start.
 ///

@@ -1,31 +1,24 @@
 //! A start, step by step: permission, account, rates, PAM session, places, then the fork.
 
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::{os::fd::OwnedFd, os::unix::fs::DirBuilderExt, path::Path};
 
 use hubd_proto::message::{Endpoint, Listen, RefusalCode, SessionStatus, Start, StartService};
 use hubd_proto::{ProfileName, Reply, SessionId};
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{ForkResult, getgroups, getpid, pipe2};
+use nix::{errno::Errno, fcntl::OFlag};
 use sha2::{Digest, Sha256};
 
-use crate::account::Account;
-use crate::audit::Record;
 use crate::become_user::{self, EXEC, Failure, HOME, HOME_OWNER, Plan, c_string};
 use crate::cgroup::{self, Cgroup};
-use crate::channel::Channel;
-use crate::log::Log;
-use crate::login::Login;
-use crate::pam::Pam;
-use crate::places::Places;
 use crate::policy::{Limits, Profile, Service};
 use crate::rates::{Charge, Rates};
-use crate::refusal::Refusal;
 use crate::setup::{Setup, now};
 use crate::supervise::{self, Running};
+use crate::{
+    account::Account, audit::Record, channel::Channel, log::Log, login::Login, pam::Pam, places::Places,
+    refusal::Refusal,
+};
 use crate::{environment, own_limits, permission, program, service, unix};
 
 /// A request for something to run.

@@ -1,32 +1,23 @@
 //! The process above a running server: it answers the daemon, keeps the output, ends what the server
 //! left behind, and closes the PAM session that it opened.
 
-use std::collections::VecDeque;
-use std::fs;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
+use std::{collections::VecDeque, fs, io, os::unix::net::UnixListener};
 
 use hubd_proto::message::{Exited, SessionStatus};
 use hubd_proto::{Reply, Request};
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::{errno::Errno, sys::prctl, unistd::Pid};
 
-use crate::audit::Record;
-use crate::cgroup::Cgroup;
 use crate::channel::{Channel, ChannelError};
-use crate::dispatch::State;
-use crate::log::Log;
-use crate::pam::Pam;
-use crate::places::Places;
-use crate::setup::Setup;
+use crate::{
+    audit::Record, cgroup::Cgroup, dispatch::State, log::Log, pam::Pam, places::Places, setup::Setup,
+};
 
 /// Most control connections at a time; a further one pushes the oldest out.
 const CONNECTIONS_MAX: usize = 8;

@@ -8,8 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{c_int, c_uint, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use nix::errno::Errno;
-use nix::unistd::ForkResult;
+use nix::{errno::Errno, unistd::ForkResult};
 use pam_client::{Context, ConversationHandler};
 use zeroize::Zeroize;
 
