@@ -54,7 +54,7 @@ list_crates() {
 lay_out() { # lay_out FOLDER: programs and everything that is installed beside them
     local folder=$1 part
     mkdir -p "$folder/programs"
-    install -m 755 "$programs/hubd" "$programs/hubd-helper" "$folder/programs/"
+    install -m 755 "$programs/hubd" "$programs"/hubd-{helper,accounts,listen} "$folder/programs/"
     for part in man packaging systemd README.md SECURITY.md CHANGELOG.md LICENSE; do
         cp -r "$source_dir/$part" "$folder/$part"
     done

@@ -129,7 +129,7 @@ impl Trial {
         );
         // The account may not be able to enter the folder of the sources. A program of its own copies: a file that
         // this process had open for writing could not be run while another test forks ("text file busy").
-        for (name, program) in [("hubd", &programs().hubd), ("hubd-helper", &programs().helper)] {
+        for (name, program) in programs().all() {
             hubd_tests::run("cp", &[&program.to_string_lossy(), &self.path(name).to_string_lossy()]);
         }
         std::fs::set_permissions(self.directory.path(), std::fs::Permissions::from_mode(0o755)).expect("set");

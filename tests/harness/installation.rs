@@ -249,7 +249,7 @@ impl Installation {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         }
         // The daemon's user may not be able to enter the folder of the sources.
-        for (name, program) in [("hubd", &programs().hubd), ("hubd-helper", &programs().helper)] {
+        for (name, program) in programs().all() {
             fs::copy(program, self.path("bin").join(name)).unwrap();
         }
         give_to_daemon(&self.path("srv"), 0o700);

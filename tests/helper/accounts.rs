@@ -1,4 +1,4 @@
-//! `src/helper/src/accounts.rs`: which accounts are made, and that no other is touched.
+//! `src/helper/accounts/main.rs`: which accounts are made, and that no other is touched.
 
 use std::fs;
 use std::process::Command;

@@ -41,7 +41,7 @@ fn packages() -> &'static Packages {
 /// Builds one with the programs under test, stripped and hardly compressed, which is most of the time otherwise.
 fn build(tool: &str, output: &Path, more: &[&str]) {
     let ready = tempfile::tempdir().unwrap();
-    for program in [&programs().hubd, &programs().helper] {
+    for (_, program) in programs().all() {
         let copy = ready.path().join(program.file_name().unwrap());
         run("strip", &["-o", copy.to_str().unwrap(), program.to_str().unwrap()]);
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, os::unix::ffi::OsStrExt};
 
-use hubd_proto::UserName;
+use hubd_proto::{UserName, message::Account as AccountReply};
 use nix::unistd::{Gid, Group, Uid, User};
 use zeroize::Zeroizing;
 
@@ -55,6 +55,11 @@ impl Account {
         }
         let shell = if user.shell.as_os_str().is_empty() { "/bin/sh".into() } else { user.shell };
         Ok(Some(Self { name, uid: user.uid, gid: user.gid, home, shell }))
+    }
+
+    /// What the daemon is told of it.
+    pub fn told(self, ticket_expires_at: Option<u64>) -> AccountReply {
+        AccountReply { user: self.name, uid: self.uid.as_raw(), ticket_expires_at }
     }
 
     /// All of its groups, by number.

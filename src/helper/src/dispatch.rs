@@ -9,12 +9,10 @@ use hubd_proto::message::{Account as AccountReply, CheckAccount, RefusalCode, Re
 
 use crate::channel::{Channel, ChannelError};
 use crate::session::{self, Asked};
-use crate::{
-    account::Account, accounts, audit::Record, login, permission, refusal::Refusal, setup::Setup, ticket,
-};
+use crate::{audit::Record, login, permission, refusal::Refusal, setup::Setup, ticket};
 
 /// Longest time between connecting and the first request.
-const FIRST_REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+pub const FIRST_REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,21 +50,26 @@ pub fn check(state: State, request: &Request) -> Result<(), ChannelError> {
 }
 
 /// Serves one connection to its end. For a started server that is the server's end.
-pub fn serve(setup: &Setup, mut channel: Channel, state: State) {
-    match until_start(setup, &mut channel, state) {
-        Ok(Some(asked)) => session::run(setup, channel, asked),
-        Err(ChannelError::Violation(what)) => {
-            Record { request: "protocol", verdict: "violation", reason: &what, ..Record::default() }.write();
-            // The process ends either way; a peer that breaks the rules may not even read this.
-            let _ = channel.send(&Reply::Refused(Refusal::new(RefusalCode::Protocol, what).refused));
-        }
-        Ok(None) | Err(_) => {}
+pub fn serve(setup: &Setup, mut channel: Channel) {
+    let asked = until_start(setup, &mut channel);
+    if let Some(asked) = settle(&mut channel, asked).flatten() {
+        session::run(setup, channel, asked);
     }
 }
 
+/// What has been served, unless the daemon is gone or has broken the rules, which ends the process.
+pub fn settle<T>(channel: &mut Channel, served: Result<T, ChannelError>) -> Option<T> {
+    if let Err(ChannelError::Violation(what)) = &served {
+        Record { request: "protocol", verdict: "violation", reason: what, ..Record::default() }.write();
+        // The process ends either way; a peer that breaks the rules may not even read this.
+        let _ = channel.send(&Reply::Refused(Refusal::new(RefusalCode::Protocol, what).refused));
+    }
+    served.ok()
+}
+
 /// Everything before a server, to the request for one.
-fn until_start(setup: &Setup, channel: &mut Channel, state: State) -> Result<Option<Asked>, ChannelError> {
-    let answer = match channel.receive(state, FIRST_REQUEST_TIME_MAX)? {
+fn until_start(setup: &Setup, channel: &mut Channel) -> Result<Option<Asked>, ChannelError> {
+    let answer = match channel.receive(State::Idle, FIRST_REQUEST_TIME_MAX)? {
         Request::Start(start) => return Ok(Some(Asked::Server(start, None))),
         Request::StartService(start) => return Ok(Some(Asked::Service(start))),
         Request::Authenticate(request) => match login::run(setup, channel, &request)? {
@@ -82,14 +85,10 @@ fn until_start(setup: &Setup, channel: &mut Channel, state: State) -> Result<Opt
             Err(refusal) => Reply::Refused(refusal.refused),
         },
         Request::CheckAccount(check) => {
-            answer("check_account", check.user.as_str(), check_account(setup, &check).map(Reply::Account))
+            recorded("check_account", check.user.as_str(), check_account(setup, &check).map(Reply::Account))
         }
         Request::Revoke(request) => {
-            answer("revoke", request.user.as_str(), revoke(setup, &request).map(|()| Reply::Done))
-        }
-        Request::CreateAccount(request) => {
-            let made = accounts::create(setup, &request.user).map(|account| told(account, None));
-            answer("create_account", request.user.as_str(), made.map(Reply::Account))
+            recorded("revoke", request.user.as_str(), revoke(setup, &request).map(|()| Reply::Done))
         }
         _ => return Err(ChannelError::Closed),
     };
@@ -98,7 +97,7 @@ fn until_start(setup: &Setup, channel: &mut Channel, state: State) -> Result<Opt
 }
 
 /// Turns a result into its reply and writes the audit record.
-fn answer(request: &str, user: &str, result: Result<Reply, Refusal>) -> Reply {
+pub fn recorded(request: &str, user: &str, result: Result<Reply, Refusal>) -> Reply {
     let refusal = result.as_ref().err();
     let verdict = if refusal.is_none() { "accepted" } else { "refused" };
     let reason = refusal.map_or("", |refusal| &refusal.reason);
@@ -123,11 +122,7 @@ fn check_account(setup: &Setup, check: &CheckAccount) -> Result<AccountReply, Re
             account
         }
     };
-    Ok(told(account, ticket_expires_at))
-}
-
-fn told(account: Account, ticket_expires_at: Option<u64>) -> AccountReply {
-    AccountReply { user: account.name, uid: account.uid.as_raw(), ticket_expires_at }
+    Ok(account.told(ticket_expires_at))
 }
 
 fn revoke(setup: &Setup, request: &Revoke) -> Result<(), Refusal> {

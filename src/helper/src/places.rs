@@ -9,8 +9,8 @@ use hubd_proto::{SessionId, message::RefusalCode};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::Mode;
 
-use crate::setup::{Setup, open_directory, remove_if_there};
-use crate::{account::Account, listen, refusal::Refusal};
+use crate::setup::{Setup, bind, open_directory, remove_if_there};
+use crate::{account::Account, refusal::Refusal};
 
 /// The paths of one session; no name is part of them, only its id. Dropping it removes them.
 pub struct Places {
@@ -68,7 +68,7 @@ impl Places {
 
     /// The control socket, in place of one left behind by a killed process: the session's lock is ours.
     pub fn listen(&self, setup: &Setup) -> io::Result<UnixListener> {
-        let listener = listen::bind(setup, &self.control)?;
+        let listener = bind(setup, &self.control)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     }

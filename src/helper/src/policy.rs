@@ -25,6 +25,7 @@ macro_rules! keys {
         $(#[$about])*
         #[derive(Debug, Clone, Deserialize)]
         #[serde(deny_unknown_fields, default)]
+        #[allow(missing_docs, reason = "helper.toml(5) explains each key")]
         pub struct $table { $(pub $key: $kind,)* }
 
         impl Default for $table {
@@ -105,6 +106,7 @@ pub struct Limits {
 /// One `[service.NAME]`: a program that root lets the daemon start, as the account that root says.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "helper.toml(5) explains each key")]
 pub struct Service {
     pub user: UserName,
     pub command: Vec<String>,

@@ -1,8 +1,9 @@
 //! What the rest of the program is told once: the policy, where things are, and on whose behalf.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -109,6 +110,16 @@ pub fn remove_if_there(path: &Path, remove: impl Fn(&Path) -> io::Result<()>) ->
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// A socket that the daemon's group may connect to, in place of one left behind.
+pub fn bind(setup: &Setup, path: &Path) -> io::Result<UnixListener> {
+    remove_if_there(path, |path| fs::remove_file(path))?;
+    // The umask is 077: until the group is set, nobody else can connect.
+    let listener = UnixListener::bind(path)?;
+    lchown(path, None, Some(setup.daemon_gid.as_raw()))?;
+    fs::set_permissions(path, Permissions::from_mode(0o660))?;
+    Ok(listener)
 }
 
 /// Seconds since 1970.

@@ -1,29 +1,49 @@
-//! Making accounts, where root allows it: useradd(8) with root's arguments and the daemon's name.
+//! hubd-accounts: makes accounts, where root allows it: useradd(8) with root's arguments and the daemon's name.
 //!
 //! An account is never changed or removed here. Which ones were made is kept in root's own directory: for
 //! those a start needs no login, because nobody else ever had them.
 
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::{fs, io};
 
-use hubd_proto::{UserName, message::RefusalCode};
+use hubd_helper::account::{Account, takes};
+use hubd_helper::arguments::Arguments;
+use hubd_helper::channel::{Channel, ChannelError};
+use hubd_helper::dispatch::{self, FIRST_REQUEST_TIME_MAX, State};
+use hubd_helper::rates::{Charge, Rates};
+use hubd_helper::setup::{Setup, open_directory, own_directory};
+use hubd_helper::{permission, refusal::Refusal};
+use hubd_proto::{Reply, Request, UserName, message::RefusalCode};
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Group, User};
-
-use crate::account::{Account, takes};
-use crate::rates::{Charge, Rates};
-use crate::setup::{Setup, open_directory, own_directory};
-use crate::{permission, refusal::Refusal};
 
 const USERADD: &str = "/usr/sbin/useradd";
 /// How much of what useradd printed is passed on, in characters.
 const OUTPUT_CHARACTERS_MAX: usize = 500;
 
+fn main() -> ExitCode {
+    Arguments::run(|arguments| arguments.serve(serve))
+}
+
+/// Serves one connection: the name of an account, and what became of it.
+fn serve(setup: &Setup, mut channel: Channel) {
+    let served = answer(setup, &mut channel);
+    dispatch::settle(&mut channel, served);
+}
+
+fn answer(setup: &Setup, channel: &mut Channel) -> Result<(), ChannelError> {
+    let Request::CreateAccount(request) = channel.receive(State::Accounts, FIRST_REQUEST_TIME_MAX)? else {
+        return Err(ChannelError::Closed);
+    };
+    let made = create(setup, &request.user).map(|account| Reply::Account(account.told(None)));
+    channel.send(&dispatch::recorded("create_account", request.user.as_str(), made))
+}
+
 /// Makes the account.
 ///
 /// # Errors
 /// Switched off, the name is taken or not allowed, too many or too fast, or useradd's own words.
-pub fn create(setup: &Setup, name: &UserName) -> Result<Account, Refusal> {
+fn create(setup: &Setup, name: &UserName) -> Result<Account, Refusal> {
     let (policy, system) = (&setup.policy, |error: io::Error| Refusal::system("making an account", error));
     if !policy.create_system_users || !setup.root {
         let message = "Making accounts is off: root would have to set create_system_users in helper.toml.";
@@ -51,12 +71,6 @@ pub fn create(setup: &Setup, name: &UserName) -> Result<Account, Refusal> {
     fs::write(policy.accounts_dir.join(format!("u{}", account.uid)), account.name.as_str())
         .map_err(system)?;
     Ok(account)
-}
-
-/// Whether this very account was made here: a uid that somebody else has now does not count.
-pub fn is_own(setup: &Setup, account: &Account) -> bool {
-    let path = setup.policy.accounts_dir.join(format!("u{}", account.uid));
-    fs::read(path).is_ok_and(|name| name == account.name.as_str().as_bytes())
 }
 
 /// Runs useradd(8): no shell, no environment, a name that cannot be an option. The password is locked.
