@@ -17,7 +17,7 @@ use crate::subdomains::Subdomains;
 pub struct Settings {
     /// `JupyterHub.base_url`: starts and ends with `/`.
     pub base_url: String,
-    /// What user servers are told as `JUPYTERHUB_API_URL`, for instance `http://127.0.0.1:8081/hub/api`.
+    /// What services are told as `JUPYTERHUB_API_URL`, for instance `http://127.0.0.1:8081/hub/api`.
     pub hub_api_url: String,
     /// `JupyterHub.public_url`, without a trailing slash, if set: cookies are Secure when it is https.
     pub public_url: Option<String>,
@@ -210,6 +210,8 @@ pub struct SharedPasswords {
 
 /// How servers are started.
 pub struct SpawnerSettings {
+    /// What user servers are told as `JUPYTERHUB_API_URL`; `Spawner.hub_connect_url` makes it another one.
+    pub hub_api_url: String,
     /// Profile of the helper's policy; `None` is `default`.
     pub profile: Option<ProfileName>,
     /// Where servers listen.

@@ -156,6 +156,7 @@ pub(crate) fn settings() -> Settings {
         authenticator: AuthenticatorSettings::everybody(AuthenticatorKind::Pam),
         culler: None,
         spawner: SpawnerSettings {
+            hub_api_url: "http://127.0.0.1:8081/hub/api".into(),
             profile: None,
             socket: SocketKind::Unix,
             args: Vec::new(),

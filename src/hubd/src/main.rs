@@ -9,8 +9,10 @@ mod cli;
 mod commands;
 mod config;
 mod control;
+mod credentials;
 mod database_commands;
 mod doctor;
+mod environment;
 mod import;
 mod listen;
 mod logging;
@@ -22,46 +24,34 @@ mod run;
 mod sandbox;
 mod secrets;
 mod service_manager;
+mod signals;
 mod sockets;
+mod start;
 mod token_command;
 
 use std::process::ExitCode;
 
-use zeroize::Zeroizing;
-
 use cli::CommandLine;
-use run::Environment;
+use environment::Environment;
 
 fn main() -> ExitCode {
     let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
     let arguments: Vec<String> = arguments.collect();
     if arguments.get(1).is_some_and(|command| command == proxy_command::NAME) {
-        let token = secret(secrets::PROXY_TOKEN_VARIABLE);
+        let token = Environment::of_process().proxy_token;
         return proxy_command::main(arguments.into_iter().skip(1), token);
     }
     let command_line = match CommandLine::read(arguments.into_iter()) {
         Ok(command_line) => command_line,
         Err(error) => error.exit(),
     };
-    let environment = Environment {
-        cookie_secret: secret(secrets::COOKIE_SECRET_VARIABLE),
-        proxy_token: secret(secrets::PROXY_TOKEN_VARIABLE),
-        crypt_key: secret(secrets::CRYPT_KEY_VARIABLE),
-        journal_stream: std::env::var("JOURNAL_STREAM").ok(),
-        socket_names: std::env::var("LISTEN_FDNAMES").ok(),
-        metrics_prefix: std::env::var("JUPYTERHUB_METRICS_PREFIX").ok(),
-    };
-    match act(&command_line, environment) {
+    match act(&command_line, Environment::of_process()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("hubd: {error:#}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn secret(variable: &str) -> Option<Zeroizing<String>> {
-    std::env::var(variable).ok().map(Zeroizing::new)
 }
 
 fn act(command_line: &CommandLine, environment: Environment) -> anyhow::Result<ExitCode> {

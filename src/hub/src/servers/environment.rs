@@ -56,8 +56,8 @@ pub(super) fn environment(
     set("JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES", "[]".to_owned());
     set("JUPYTERHUB_USER", user.to_owned());
     set("JUPYTERHUB_SERVER_NAME", server.to_owned());
-    set("JUPYTERHUB_API_URL", settings.hub_api_url.clone());
-    let activity = format!("{}/users/{}/activity", settings.hub_api_url, url_escape(user));
+    set("JUPYTERHUB_API_URL", spawner.hub_api_url.clone());
+    let activity = format!("{}/users/{}/activity", spawner.hub_api_url, url_escape(user));
     set("JUPYTERHUB_ACTIVITY_URL", activity);
     set("JUPYTERHUB_BASE_URL", settings.base_url.clone());
     set("JUPYTERHUB_SERVICE_URL", format!("http://127.0.0.1:{port}{url}"));

@@ -10,8 +10,9 @@ use hubd_store::CryptKeys;
 use zeroize::Zeroizing;
 
 use super::Values;
-use super::address::{self, BindUrl};
-use super::plan::{HUB, bind_url, spawner_is_simple};
+use super::address::BindUrl;
+use super::places;
+use super::plan::{HUB, spawner_is_simple};
 use super::problem::Problem;
 
 /// Classes of the spawners, most specific first.
@@ -27,6 +28,7 @@ pub fn settings(
     inner: &BindUrl,
     problems: &mut Vec<Problem>,
 ) -> Settings {
+    let hub_api_url = places::hub_api_url(values, public, inner, problems);
     let authenticator = super::access::authenticator(values, problems);
     let roles = super::roles::read(values, &authenticator.admin_users, problems);
     values.warnings.extend(roles.warnings);
@@ -47,7 +49,6 @@ pub fn settings(
         subdomains.as_ref().map(|hosts| format!("{}{}", hosts.origin(), public.prefix.trim_end_matches('/')));
     Settings {
         base_url: public.prefix.clone(),
-        hub_api_url: hub_api_url(values, public, inner, problems),
         public_url: public_url.or(own),
         subdomains,
         crypt_keys: CryptKeys::default(),
@@ -79,7 +80,8 @@ pub fn settings(
         announcements_file: values.text(HUB, "announcements_file").into(),
         authenticator,
         culler: super::culler::settings(values),
-        spawner: spawner(values, problems),
+        spawner: spawner(values, &hub_api_url, problems),
+        hub_api_url,
         services: super::services::settings(values, problems),
         slow_spawn_timeout,
         slow_stop_timeout,
@@ -128,22 +130,6 @@ fn slow_timeout(values: &Values, key: &str, problems: &mut Vec<Problem>) -> Dura
     }
 }
 
-/// What servers are told as `JUPYTERHUB_API_URL`.
-fn hub_api_url(values: &Values, public: &BindUrl, inner: &BindUrl, problems: &mut Vec<Problem>) -> String {
-    let mut url = BindUrl { https: false, ..inner.clone() };
-    if values.is_set(HUB, "hub_connect_ip") && !values.text(HUB, "hub_connect_ip").is_empty() {
-        url.host = values.text(HUB, "hub_connect_ip");
-    }
-    if values.is_set(HUB, "hub_connect_url") && !values.text(HUB, "hub_connect_url").is_empty() {
-        url = bind_url(values, "hub_connect_url", problems);
-    }
-    // Servers run on this machine, so every address means this one.
-    let everywhere = ["", "*", "0.0.0.0", "::"].contains(&url.host.as_str());
-    let host = if everywhere { "127.0.0.1".to_owned() } else { address::in_url(&url.host) };
-    let scheme = if url.https { "https" } else { "http" };
-    format!("{scheme}://{host}:{}{}hub/api", url.port, public.prefix)
-}
-
 fn server_name(values: &Values, problems: &mut Vec<Problem>) -> Option<ServerName> {
     let text = Some(values.text(HUB, "default_server_name")).filter(|text| !text.is_empty())?;
     ServerName::new(text)
@@ -155,7 +141,7 @@ fn server_name(values: &Values, problems: &mut Vec<Problem>) -> Option<ServerNam
         .ok()
 }
 
-fn spawner(values: &Values, problems: &mut Vec<Problem>) -> SpawnerSettings {
+fn spawner(values: &Values, hub_api_url: &str, problems: &mut Vec<Problem>) -> SpawnerSettings {
     let classes = if spawner_is_simple(values) { SIMPLE } else { LOCAL };
     let seconds = |key| Duration::from_secs(u64::try_from(values.integer(classes, key)).unwrap_or(0));
     let profile = ProfileName::new(values.text(classes, "profile")).map_err(|error| {
@@ -164,6 +150,7 @@ fn spawner(values: &Values, problems: &mut Vec<Problem>) -> SpawnerSettings {
         problems.push(Problem::new(&values.origin(classes, "profile"), text, cure));
     });
     SpawnerSettings {
+        hub_api_url: places::server_api_url(values, classes, hub_api_url, problems),
         profile: profile.ok(),
         socket: if values.text(classes, "socket") == "tcp" { SocketKind::Tcp } else { SocketKind::Unix },
         args: values.list(classes, "args"),

@@ -37,7 +37,7 @@ const AUTHENTICATORS: &[&str] = &[
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
     // Where it listens.
-    opt("JupyterHub", "bind_url", Kind::Text, "\"http://:8000\"", "The public address, http://ADDRESS:PORT/PREFIX. With ssl_cert it is https, whatever is written here.").flag("url", "URL"),
+    opt("JupyterHub", "bind_url", Kind::Text, "\"http://:8000\"", "The public address, http://ADDRESS:PORT/PREFIX. With ssl_cert it is https, whatever is written here. For a front proxy it may be a Unix socket, unix:/PATH or, with a prefix, http+unix://%2FPATH/PREFIX; command_umask decides who may connect to it.").flag("url", "URL"),
     opt("JupyterHub", "ip", Kind::Text, "\"\"", "The public address alone; empty is all of them, IPv4 and IPv6.").flag("ip", "ADDRESS"),
     opt("JupyterHub", "port", PORT, "8000", "The public port alone.").flag("port", "PORT"),
     opt("JupyterHub", "base_url", Kind::Text, "\"/\"", "The prefix of every URL.").flag("base-url", "PREFIX"),
@@ -48,11 +48,15 @@ pub const OPTIONS: &[Opt] = &[
     opt("JupyterHub", "proxy_protocol", Kind::Bool, "false", "Every connection comes from one of trusted_proxies and begins with a PROXY protocol header of version 2, which names the browser's address."),
     opt("JupyterHub", "redirect_port", PORT, "0", "A second public port, for plain HTTP, that only sends browsers to https; 0 is none."),
     opt("JupyterHub", "redirect_to", PORT, "0", "The port that redirect_port sends browsers to; 0 is the public one."),
-    opt("JupyterHub", "hub_bind_url", Kind::Text, "\"\"", "The inner address, where user servers reach the hub, as http://ADDRESS:PORT; instead of hub_ip and hub_port."),
+    opt("JupyterHub", "hub_bind_url", Kind::Text, "\"\"", "The inner address, where user servers reach the hub, as http://ADDRESS:PORT; instead of hub_ip and hub_port. It may be a Unix socket, unix:/PATH, if hub_connect_url says where servers reach the hub."),
+    opt("JupyterHub", "hub_socket_mode", Kind::Integer(0, 0o777), "384", "Mode of that socket's file; better written as 0o600."),
     opt("JupyterHub", "hub_ip", Kind::Text, "\"127.0.0.1\"", "The inner address alone."),
     opt("JupyterHub", "hub_port", PORT, "8081", "The inner port alone."),
     opt("JupyterHub", "hub_connect_url", Kind::Text, "\"\"", "What user servers are told instead of the inner address."),
     opt("JupyterHub", "hub_connect_ip", Kind::Text, "\"\"", "The same, the address alone."),
+    opt("JupyterHub", "hub_connect_port", PORT, "0", "The same, the port alone. Deprecated in JupyterHub."),
+    opt("JupyterHub", "proxy_api_ip", Kind::Text, "\"\"", "An address of its own for the REST API for routes. Deprecated in JupyterHub: write api_url in [ConfigurableHTTPProxy]."),
+    opt("JupyterHub", "proxy_api_port", PORT, "0", "The same, the port alone; 0 is the one after the public port."),
     // TLS and secrets.
     opt("JupyterHub", "ssl_cert", Kind::Path, "\"\"", "File with the certificate and its chain, PEM. With it the public side speaks TLS.").flag("ssl-cert", "FILE"),
     opt("JupyterHub", "ssl_key", Kind::Path, "\"\"", "File with the certificate's key, PEM; may be the same file.").flag("ssl-key", "FILE"),
@@ -113,6 +117,8 @@ pub const OPTIONS: &[Opt] = &[
     // What happens, for other programs.
     opt("EventLogger", "handlers", Kind::List, "[]", "Files that get a line of JSON for each start and stop of a server, in JupyterHub's form."),
     // Others who add routes.
+    opt("ConfigurableHTTPProxy", "api_url", Kind::Text, "\"\"", "An address of its own for the REST API for routes, http://ADDRESS:PORT or unix:/PATH. Empty: it is on the inner port."),
+    opt("ConfigurableHTTPProxy", "command_umask", Kind::Integer(0, 0o777), "7", "What the modes of Unix sockets in bind_url and api_url lack; better written as 0o007, which lets the daemon's group connect."),
     opt("ConfigurableHTTPProxy", "auth_token", Kind::Secret, "\"\"", "The token of the REST API for routes, /api/routes on the inner port. Empty: CONFIGPROXY_AUTH_TOKEN, or one made at the start, which nobody knows."),
     // What browsers may do.
     opt("Proxy", "extra_routes", Kind::TextTable, "{}", "More routes: { \"/dashboard/\" = \"http://127.0.0.1:9000\" }. Requests are cleaned as those for a notebook server: no cookie of the hub reaches the target."),
@@ -165,6 +171,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("Spawner", "socket", Kind::Choice(&["unix", "tcp"]), "\"unix\"", "What user servers listen on: a Unix socket, or a port of 127.0.0.1."),
     opt("Spawner", "args", Kind::List, "[]", "Arguments after those of the profile; helper.toml(5) has to allow them."),
     opt("Spawner", "environment", Kind::TextTable, "{}", "Environment variables of user servers; helper.toml(5) has to allow them."),
+    opt("Spawner", "hub_connect_url", Kind::Text, "\"\"", "Where user servers reach the hub, http://ADDRESS:PORT, if that is another place than services are told."),
     opt("Spawner", "default_url", Kind::Text, "\"\"", "Where a server opens, for instance /lab; {username} is replaced."),
     opt("Spawner", "notebook_dir", Kind::Text, "\"\"", "The directory that a server shows, for instance ~/notebooks; {username} is replaced."),
     opt("Spawner", "options_form", Kind::Text, "\"\"", "HTML of a form that people fill in before a start; its fields become user_options. Scripts in it run."),

@@ -1,18 +1,14 @@
 //! What a checked configuration means: the value that the rest of the program works with.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use hubd_hub::Settings;
 use hubd_proxy::{PairFiles, ProxySettings};
-use hubd_store::CryptKeys;
 use tracing::level_filters::LevelFilter;
-use zeroize::Zeroizing;
 
-use super::Values;
-use super::address::{self, BindUrl};
-use super::problem::{Origin, Problem};
-use super::proxy;
+use super::problem::Problem;
+use super::{Values, keys, places, proxy};
+use crate::listen::Place;
 use crate::logging::{Destination, Levels, Part};
 use crate::run::Environment;
 use crate::secrets::{CookieSecret, ProxyToken};
@@ -33,20 +29,22 @@ pub enum TlsPlan {
 
 /// Where and how hubd runs.
 pub struct Plan {
-    /// Addresses to try for the public side, in order.
-    pub public: Vec<SocketAddr>,
+    /// Where the public side listens.
+    pub public: Place,
     /// The URL for the log and for people: `http://127.0.0.1:8000/`.
     pub public_url: String,
-    /// Addresses to try for the inner side, in order.
-    pub inner: Vec<SocketAddr>,
+    /// Where the inner side listens.
+    pub inner: Place,
+    /// Where the REST API for routes listens, if not on the inner side.
+    pub routes_api: Option<Place>,
     /// TLS on the public side.
     pub tls: TlsPlan,
     /// Whether browsers are offered HTTP/2.
     pub http2: bool,
     /// How the proxy behaves on the public side.
     pub proxy: ProxySettings,
-    /// The port that sends browsers from plain HTTP to https: addresses to try, and the port of https.
-    pub redirect: Option<(Vec<SocketAddr>, u16)>,
+    /// Where browsers are sent from plain HTTP to https, and the port of https.
+    pub redirect: Option<(Place, u16)>,
     /// The database file.
     pub database: PathBuf,
     /// Whether a database of an older JupyterHub is upgraded.
@@ -81,31 +79,32 @@ pub struct Plan {
 
 /// Works out what the values mean, with the secrets that the environment has.
 pub fn plan(values: &mut Values, environment: &Environment, problems: &mut Vec<Problem>) -> Plan {
-    let public = public_side(values, problems);
-    let inner = inner_side(values, problems);
-    let tls = proxy::tls(values, problems);
-    let scheme = if tls == TlsPlan::Plain { "http" } else { "https" };
-    let host = if public.host.is_empty() { String::new() } else { address::in_url(&public.host) };
+    let public = places::public_side(values, problems);
+    let inner = places::inner_side(values, problems);
+    let routes_api = places::api_side(values, &inner, problems);
+    let tls = proxy::tls(values, &environment.credentials, problems);
+    places::check_public_socket(values, &public, &tls, problems);
     let simple_spawner = spawner_is_simple(values);
     let mut settings = super::hub::settings(values, &public, &inner, problems);
-    settings.crypt_keys = crypt_keys(values, environment, problems);
+    settings.crypt_keys = keys::crypt_keys(values, environment, problems);
     if let Some(prefix) = environment.metrics_prefix.as_ref().filter(|prefix| !prefix.is_empty()) {
         // Anything else would break Prometheus' text.
         settings.metrics_prefix =
             prefix.chars().map(|c| if c.is_ascii_alphanumeric() || c == ':' { c } else { '_' }).collect();
     }
     Plan {
-        public_url: format!("{scheme}://{host}:{}{}", public.port, public.prefix),
-        public: resolve(values, &public, &["bind_url", "ip"], problems),
-        inner: resolve(values, &inner, &["hub_bind_url", "hub_ip"], problems),
+        public_url: format!("{}{}", public.origin(tls != TlsPlan::Plain), public.prefix),
+        public: places::public_place(values, &public, problems),
+        inner: places::inner_place(values, &inner, problems),
+        routes_api: routes_api.map(|url| places::api_place(values, &url, problems)),
         http2: proxy::http2(values),
         proxy: proxy::settings(values, &tls, problems),
-        redirect: redirect(values, &public, &tls, problems),
+        redirect: places::redirect(values, &public, &tls, problems),
         tls,
         database: database(values, problems),
         upgrade_database: values.yes(HUB, "upgrade_db"),
-        cookie_secret: cookie_secret(values, environment.cookie_secret.clone(), problems),
-        proxy_token: proxy_token(values, environment),
+        cookie_secret: keys::cookie_secret(values, environment, problems),
+        proxy_token: keys::proxy_token(values, environment, problems),
         pid_file: Some(values.text(HUB, "pid_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
         control_socket: values.text(HUB, "control_socket").into(),
         extra_routes: values
@@ -122,77 +121,6 @@ pub fn plan(values: &mut Values, environment: &Environment, problems: &mut Vec<P
         log_to: Destination::named(&values.text(HUB, "log_to")),
         settings,
     }
-}
-
-fn public_side(values: &mut Values, problems: &mut Vec<Problem>) -> BindUrl {
-    let mut url = bind_url(values, "bind_url", problems);
-    if values.is_set(HUB, "bind_url") && ["ip", "port", "base_url"].iter().any(|key| values.is_set(HUB, key))
-    {
-        let origin = values.origin(HUB, "bind_url");
-        let text = "both bind_url and ip, port or base_url are set; the latter win";
-        values.warnings.push(Problem::new(&origin, text, "use just one or the other"));
-    }
-    if values.is_set(HUB, "ip") {
-        url.host = values.text(HUB, "ip");
-    }
-    if values.is_set(HUB, "port") {
-        url.port = port(values, "port");
-    }
-    if values.is_set(HUB, "base_url") {
-        url.prefix = address::prefix(&values.text(HUB, "base_url"));
-    }
-    url
-}
-
-fn inner_side(values: &Values, problems: &mut Vec<Problem>) -> BindUrl {
-    if values.is_set(HUB, "hub_bind_url") && !values.text(HUB, "hub_bind_url").is_empty() {
-        let url = bind_url(values, "hub_bind_url", problems);
-        if url.https {
-            let origin = values.origin(HUB, "hub_bind_url");
-            let text = "JupyterHub.hub_bind_url: the inner side has no TLS in this version";
-            problems.push(Problem::new(&origin, text, "write http:// and an address of this machine"));
-        }
-        return url;
-    }
-    BindUrl {
-        https: false,
-        host: values.text(HUB, "hub_ip"),
-        port: port(values, "hub_port"),
-        prefix: "/".to_owned(),
-    }
-}
-
-/// The URL of an option, taken apart.
-pub fn bind_url(values: &Values, key: &str, problems: &mut Vec<Problem>) -> BindUrl {
-    BindUrl::parse(&values.text(HUB, key)).unwrap_or_else(|text| {
-        let cure = "for instance http://127.0.0.1:8000/";
-        problems.push(Problem::new(&values.origin(HUB, key), format!("JupyterHub.{key}: {text}"), cure));
-        BindUrl { https: false, host: "127.0.0.1".into(), port: 0, prefix: "/".into() }
-    })
-}
-
-fn port(values: &Values, key: &str) -> u16 {
-    u16::try_from(values.integer(HUB, key)).unwrap_or(0)
-}
-
-fn resolve(values: &Values, url: &BindUrl, keys: &[&str], problems: &mut Vec<Problem>) -> Vec<SocketAddr> {
-    address::addresses(&url.host, url.port).unwrap_or_else(|text| {
-        let origin = keys.iter().map(|key| values.origin(HUB, key)).find(|origin| *origin != Origin::Default);
-        let cure = "write an address of this machine, or nothing for all of them";
-        problems.push(Problem::new(&origin.unwrap_or(Origin::Default), text, cure));
-        Vec::new()
-    })
-}
-
-fn redirect(
-    values: &Values,
-    public: &BindUrl,
-    tls: &TlsPlan,
-    problems: &mut Vec<Problem>,
-) -> Option<(Vec<SocketAddr>, u16)> {
-    let redirection = proxy::redirect(values, tls, public.port, problems)?;
-    let plain = BindUrl { port: redirection.from, ..public.clone() };
-    Some((resolve(values, &plain, &["bind_url", "ip"], problems), redirection.to))
 }
 
 fn database(values: &Values, problems: &mut Vec<Problem>) -> PathBuf {
@@ -216,62 +144,6 @@ fn database(values: &Values, problems: &mut Vec<Problem>) -> PathBuf {
             PathBuf::new()
         }
     }
-}
-
-fn cookie_secret(
-    values: &Values,
-    variable: Option<Zeroizing<String>>,
-    problems: &mut Vec<Problem>,
-) -> CookieSecret {
-    let configured = exposed(values.secret(HUB, "cookie_secret"));
-    let (text, origin) = match variable.filter(|text| !text.is_empty()) {
-        _ if !configured.is_empty() => (configured, values.origin(HUB, "cookie_secret")),
-        Some(text) => (text, Origin::Environment(crate::secrets::COOKIE_SECRET_VARIABLE)),
-        None => return CookieSecret::File(values.text(HUB, "cookie_secret_file").into()),
-    };
-    match crate::secrets::from_hex(&text) {
-        Some(bytes) => CookieSecret::Given(bytes, origin),
-        None => {
-            let cure = "make one with: openssl rand -hex 32";
-            problems.push(Problem::new(&origin, "the cookie secret is not hex", cure));
-            CookieSecret::Given(Zeroizing::new(Vec::new()), origin)
-        }
-    }
-}
-
-/// The keys for `auth_state`. Without any it cannot be enabled, as in JupyterHub.
-fn crypt_keys(values: &Values, environment: &Environment, problems: &mut Vec<Problem>) -> CryptKeys {
-    let text = environment.crypt_key.as_ref().map_or("", |text| text.as_str());
-    let keys = CryptKeys::parse(text).unwrap_or_else(|error| {
-        let origin = Origin::Environment(crate::secrets::CRYPT_KEY_VARIABLE);
-        let cure = "make one with: openssl rand -hex 32; several are separated by ;";
-        problems.push(Problem::new(&origin, error.to_string(), cure));
-        CryptKeys::default()
-    });
-    let class = &["Authenticator"];
-    if values.yes(class, "enable_auth_state") && text.trim().is_empty() {
-        let origin = values.origin(class, "enable_auth_state");
-        let text = "auth_state is enabled, but encryption is not available: Encryption keys must be specified in \
-                    JUPYTERHUB_CRYPT_KEY env";
-        problems.push(Problem::new(&origin, text, "make a key with: openssl rand -hex 32"));
-    }
-    keys
-}
-
-fn proxy_token(values: &Values, environment: &Environment) -> ProxyToken {
-    let class = &["ConfigurableHTTPProxy"];
-    let configured = exposed(values.secret(class, "auth_token"));
-    let variable = environment.proxy_token.clone().filter(|token| !token.is_empty());
-    match variable {
-        _ if !configured.is_empty() => ProxyToken::Given(configured, values.origin(class, "auth_token")),
-        Some(token) => ProxyToken::Given(token, Origin::Environment(crate::secrets::PROXY_TOKEN_VARIABLE)),
-        None => ProxyToken::New,
-    }
-}
-
-/// The text of a configured secret, empty if there is none.
-fn exposed(secret: Option<hubd_proto::Secret>) -> Zeroizing<String> {
-    Zeroizing::new(secret.map(|secret| secret.expose().to_owned()).unwrap_or_default())
 }
 
 fn log_levels(values: &Values, problems: &mut Vec<Problem>) -> Levels {
@@ -332,8 +204,10 @@ mod tests {
         let (plan, problems, _) = planned("");
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(plan.public_url, "http://:8000/");
-        assert_eq!(plan.public[0].to_string(), "[::]:8000");
-        assert_eq!(plan.inner[0].to_string(), "127.0.0.1:8081");
+        let Place::Tcp(addresses) = plan.public else { panic!("a port") };
+        assert_eq!(addresses[0].to_string(), "[::]:8000");
+        assert_eq!(plan.inner, Place::Tcp(vec!["127.0.0.1:8081".parse().unwrap()]));
+        assert_eq!(plan.routes_api, None);
         assert_eq!(plan.settings.hub_api_url, "http://127.0.0.1:8081/hub/api");
         assert_eq!(plan.database, PathBuf::from("jupyterhub.sqlite"));
         assert!(plan.settings.authenticator.allow_all && !plan.settings.authenticator.allow_existing_users);
@@ -406,56 +280,6 @@ mod tests {
         refused("[JupyterHub]\nsubdomain_host = \"http://127.0.0.1\"\n", "has no name of a host");
         refused("[Authenticator]\nadmin_users = [\"a/b\"]\n", "is not a user name");
         refused("[Spawner]\nprofile = \"../x\"\n", "Spawner.profile");
-    }
-
-    #[test]
-    fn the_token_of_the_routes_comes_from_the_configuration_then_the_environment() {
-        let given = |text: &str, variable: Option<&str>| {
-            let (mut values, mut problems) = (Values::default(), Vec::new());
-            if !text.is_empty() {
-                let argument = super::super::Argument {
-                    class: "JupyterHub".into(),
-                    key: "proxy_auth_token".into(),
-                    text: text.into(),
-                };
-                values.argument(&argument, &mut Vec::new(), &mut problems);
-            }
-            let proxy_token = variable.map(|token| Zeroizing::new(token.to_owned()));
-            let environment = Environment { proxy_token, ..Environment::default() };
-            match plan(&mut values, &environment, &mut problems).proxy_token {
-                ProxyToken::Given(token, _) => Some(token.as_str().to_owned()),
-                ProxyToken::New => None,
-            }
-        };
-        assert_eq!(given("a", Some("b")).as_deref(), Some("a"));
-        assert_eq!(given("", Some("b")).as_deref(), Some("b"));
-        assert_eq!(given("", Some("")), None);
-        assert_eq!(given("", None), None);
-    }
-
-    #[test]
-    fn auth_state_needs_keys_and_they_are_checked_and_not_shown() {
-        let planned = |enabled: &str, key: Option<&str>| {
-            let (mut values, mut problems) = (Values::default(), Vec::new());
-            let argument = super::super::Argument {
-                class: "Authenticator".into(),
-                key: "enable_auth_state".into(),
-                text: enabled.into(),
-            };
-            values.argument(&argument, &mut Vec::new(), &mut problems);
-            let crypt_key = key.map(|key| Zeroizing::new(key.to_owned()));
-            let environment = Environment { crypt_key, ..Environment::default() };
-            let keys = plan(&mut values, &environment, &mut problems).settings.crypt_keys.len();
-            (keys, problems.iter().map(ToString::to_string).collect::<String>())
-        };
-        assert_eq!(planned("false", None), (0, String::new()));
-        assert!(planned("true", None).1.contains("JUPYTERHUB_CRYPT_KEY"));
-        assert_eq!(
-            planned("true", Some(&format!("{};{}", "k".repeat(32), "ab".repeat(32)))),
-            (2, String::new())
-        );
-        let (_, refused) = planned("true", Some("tooshort"));
-        assert!(refused.contains("must be 32 bytes") && !refused.contains("tooshort"), "{refused}");
     }
 
     #[test]

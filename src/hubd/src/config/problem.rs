@@ -16,6 +16,8 @@ pub enum Origin {
     CommandLine,
     /// In an environment variable.
     Environment(&'static str),
+    /// In a credential that systemd handed over.
+    Credential(&'static str),
 }
 
 impl fmt::Display for Origin {
@@ -26,6 +28,7 @@ impl fmt::Display for Origin {
             Self::WholeFile(path) => write!(f, "{}", path.display()),
             Self::CommandLine => f.write_str("command line"),
             Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::Credential(name) => write!(f, "systemd credential {name}"),
         }
     }
 }

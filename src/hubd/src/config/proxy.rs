@@ -7,7 +7,8 @@ use hubd_proxy::{Limits, PairFiles, ProxySettings};
 
 use super::Values;
 use super::plan::{HUB, TlsPlan};
-use super::problem::Problem;
+use super::problem::{Origin, Problem};
+use crate::credentials::Credentials;
 
 /// The class of the proxy's options.
 const PROXY: &[&str] = &["Proxy"];
@@ -92,11 +93,12 @@ fn trusted_proxies(values: &Values, problems: &mut Vec<Problem>) -> Vec<hubd_pro
     networks
 }
 
-/// Where certificates and keys are.
-pub fn tls(values: &Values, problems: &mut Vec<Problem>) -> TlsPlan {
+/// Where certificates and keys are: those of the options, or else credentials of systemd with the same names.
+pub fn tls(values: &Values, credentials: &Credentials, problems: &mut Vec<Problem>) -> TlsPlan {
     let file = |key| Some(values.text(HUB, key)).filter(|text| !text.is_empty()).map(PathBuf::from);
     let more = more_pairs(values, problems);
-    let (certificate, key) = (file("ssl_cert"), file("ssl_key"));
+    let certificate = file("ssl_cert").or_else(|| credentials.file("ssl_cert"));
+    let key = file("ssl_key").or_else(|| credentials.file("ssl_key"));
     for (name, path) in [("ssl_cert", &certificate), ("ssl_key", &key)] {
         let Some(path) = path else { continue };
         check_file(values, name, path, problems);
@@ -111,7 +113,10 @@ pub fn tls(values: &Values, problems: &mut Vec<Problem>) -> TlsPlan {
         }
         (None, Some(_)) => {
             let text = "JupyterHub.ssl_key is set, but no ssl_cert";
-            problems.push(Problem::new(&values.origin(HUB, "ssl_key"), text, "set ssl_cert too"));
+            let configured = values.is_set(HUB, "ssl_key");
+            let origin =
+                if configured { values.origin(HUB, "ssl_key") } else { Origin::Credential("ssl_key") };
+            problems.push(Problem::new(&origin, text, "set ssl_cert too"));
             TlsPlan::Plain
         }
         (None, None) if !more.is_empty() => {
@@ -197,7 +202,8 @@ mod tests {
         std::fs::write(&path, format!("[JupyterHub]\n{text}\n")).unwrap();
         let mut problems = Vec::new();
         let values = crate::config::load(Some(&path), &[], &mut problems);
-        let tls = tls(&values, &mut problems);
+        let credentials = Credentials::new(Some(directory.path().join("credentials")));
+        let tls = tls(&values, &credentials, &mut problems);
         let settings = settings(&values, &tls, &mut problems);
         let redirect = redirect(&values, &tls, 8000, &mut problems);
         let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();

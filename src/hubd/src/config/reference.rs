@@ -16,6 +16,7 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ("Authenticator", "allow_all", "with PAM it is true unless another option says who may log in: an account on the machine is the permission"),
     ("Authenticator", "allow_existing_users", "true if allowed_users is not empty, as there"),
     ("DummyAuthenticator", "allow_all", "true if allowed_users is empty, as there"),
+    ("ConfigurableHTTPProxy", "api_url", "the inner port, 8081"),
     ("ConfigurableHTTPProxy", "auth_token", "CONFIGPROXY_AUTH_TOKEN, or one made at the start, as there"),
     ("IdleCuller", "cull_every", "half of timeout, as there"),
     ("JupyterHub", "authenticator_class", "the same one: PAM"),

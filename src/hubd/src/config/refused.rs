@@ -24,6 +24,10 @@ const NO_REFRESH: &str = "PAM has nothing to refresh; hubd-helper asks PAM's acc
 const NO_MANAGED: &str = "no authenticator of hubd manages it: delete the line";
 /// Second factors.
 const PAM_ASKS: &str = "PAM asks for second factors by itself, with questions of its own: delete the line";
+/// Figures that are not kept but counted when they are asked for.
+const FRESH: &str = "active users are counted whenever the metrics are read: delete the line";
+/// What blocks in Python.
+const NO_LOOP: &str = "hubd has threads and no event loop that could block: delete the line";
 /// There is a form.
 const FORM: &str = "there is always a login form here: delete the line";
 
@@ -32,7 +36,10 @@ const LIMITS: &str = "root decides: set it in `limits` of [profile.default] in h
 
 /// Whole classes: name and reason.
 const CLASSES: &[(&str, &str)] = &[
-    ("CryptKeeper", "keys come from the environment variable JUPYTERHUB_CRYPT_KEY: delete the line"),
+    (
+        "CryptKeeper",
+        "keys come from the environment variable JUPYTERHUB_CRYPT_KEY, or the credential crypt_keys of systemd: delete the line",
+    ),
     ("HubAuth", SERVERS),
     ("HubOAuth", SERVERS),
     ("JupyterHubHTTPClient", PYTHON),
@@ -41,7 +48,6 @@ const CLASSES: &[(&str, &str)] = &[
         "NativeAuthenticator",
         "people log in with accounts of the machine; make those with useradd(8), or see shared-password: delete the line",
     ),
-    ("PeriodicMetricsCollector", NOT_YET),
     ("Service", "write [[JupyterHub.services]] tables"),
     (
         "SystemdSpawner",
@@ -64,10 +70,8 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("Authenticator", "request_otp", PAM_ASKS),
     ("Authenticator", "reset_managed_roles_on_startup", NO_MANAGED),
     ("Authenticator", "reconcile_auth_state_hook", CALLABLE),
-    ("ConfigurableHTTPProxy", "api_url", "it is http://ADDRESS:PORT/api/routes of the inner port; set [JupyterHub] hub_ip and hub_port"),
     ("ConfigurableHTTPProxy", "check_running_interval", PROXY),
     ("ConfigurableHTTPProxy", "command", PROXY),
-    ("ConfigurableHTTPProxy", "command_umask", PROXY),
     ("ConfigurableHTTPProxy", "concurrency", PROXY),
     ("ConfigurableHTTPProxy", "debug", PROXY),
     ("ConfigurableHTTPProxy", "default_target", PROXY),
@@ -97,7 +101,6 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("JupyterHub", "forwarded_host_header", "it has no effect in JupyterHub either: delete the line"),
     ("JupyterHub", "generate_certs", INSIDE),
     ("JupyterHub", "generate_config", "give it on the command line: hubd --generate-config"),
-    ("JupyterHub", "hub_connect_port", "write [JupyterHub] hub_connect_url = \"http://ADDRESS:PORT\""),
     ("JupyterHub", "hub_routespec", "the hub and the proxy are one program, and the hub answers what no route takes: delete the line"),
     ("JupyterHub", "init_spawners_timeout", "running servers are taken back before the port opens, which takes milliseconds: delete the line"),
     ("JupyterHub", "internal_certs_location", INSIDE),
@@ -118,6 +121,7 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("JupyterHub", "user_redirect_hook", "it is a Python function, and hubd runs no Python: name a server with default_server_name"),
     ("LocalAuthenticator", "add_user_cmd", "hubd-helper runs useradd(8) with root's arguments: set account_shell and account_groups in helper.toml(5)"),
     ("LocalAuthenticator", "group_whitelist", "it has no effect in JupyterHub either: delete the line"),
+    ("LocalAuthenticator", "uids", "root decides, and useradd(8) chooses uids: make an account that shall have a certain one before its person is added, useradd --uid UID --create-home NAME"),
     ("LocalProcessSpawner", "env_keep", "sessions get their environment from PAM and helper.toml(5); add variables with [Spawner] environment"),
     ("LocalProcessSpawner", "interrupt_timeout", "root decides: set stop_seconds in helper.toml(5)"),
     ("LocalProcessSpawner", "kill_timeout", "root decides: set stop_seconds in helper.toml(5)"),
@@ -130,6 +134,11 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("PAMAuthenticator", "executor_threads", "each login has its own hubd-helper process: delete the line"),
     ("PAMAuthenticator", "open_sessions", "hubd-helper always opens and closes PAM sessions: delete the line"),
     ("PAMAuthenticator", "service", "root decides: set pam_service in helper.toml(5)"),
+    ("PeriodicMetricsCollector", "active_users_enabled", FRESH),
+    ("PeriodicMetricsCollector", "active_users_update_interval", FRESH),
+    ("PeriodicMetricsCollector", "event_loop_interval_enabled", NO_LOOP),
+    ("PeriodicMetricsCollector", "event_loop_interval_log_threshold", NO_LOOP),
+    ("PeriodicMetricsCollector", "event_loop_interval_resolution", NO_LOOP),
     ("Proxy", "should_start", PROXY),
     ("SimpleLocalProcessSpawner", "home_dir_template", "set home_template in helper.toml(5) of the helper that runs without root"),
     ("Spawner", "cpu_guarantee", LIMITS),
@@ -159,18 +168,11 @@ const LATER: &[(&str, &[&str])] = &[
         "activity_resolution",
         "allow_existing_invalid_named_servers",
         "cookie_host_prefix_enabled",
-        "hub_socket_mode",
         "oauth_require_pkce",
         "oauth_token_expires_in",
-        "proxy_api_ip",
-        "proxy_api_port",
-    ]),
-    ("LocalAuthenticator", &[
-        "uids",
     ]),
     ("Spawner", &[
         "group_overrides",
-        "hub_connect_url",
         "oauth_client_allowed_scopes",
         "oauth_roles",
         "server_token_scopes",

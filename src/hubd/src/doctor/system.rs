@@ -1,6 +1,6 @@
 //! Sockets, ports, disk, kernel and clock.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::SystemTime;
@@ -9,6 +9,7 @@ use super::Finding;
 use super::files::of_service;
 use crate::config::plan::Plan;
 use crate::control;
+use crate::listen::{self, Place};
 
 /// Less free space than this is worth a word, in bytes: a database grows, and SQLite needs room to write.
 const FREE_BYTES_MIN: u64 = 200 * 1024 * 1024;
@@ -28,17 +29,34 @@ pub fn running(plan: &Plan, found: &mut Vec<Finding>) -> bool {
     }
 }
 
-/// Whether the ports are free, for a hubd that does not run.
+/// Whether the ports and sockets are free, for a hubd that does not run.
 pub fn ports(plan: &Plan, found: &mut Vec<Finding>) {
-    for (addresses, option) in [(&plan.public, "--port"), (&plan.inner, "--JupyterHub.hub_port")] {
-        let Some(address) = addresses.first() else { continue };
-        match TcpListener::bind(address) {
-            Ok(_) => found.push(Finding::good(format!("port {} is free", address.port()))),
-            Err(error) => {
-                let text = crate::listen::failure(address, &error, option);
-                let (what, cure) = text.split_once("\n    cure: ").unwrap_or((&text, ""));
-                found.push(Finding::bad(what, cure));
-            }
+    let places = [
+        (Some(&plan.public), "--port"),
+        (Some(&plan.inner), "--JupyterHub.hub_port"),
+        (plan.routes_api.as_ref(), "--ConfigurableHTTPProxy.api_url"),
+        (plan.redirect.as_ref().map(|(place, _)| place), "--JupyterHub.redirect_port"),
+    ];
+    for (place, option) in places {
+        match place {
+            Some(Place::Tcp(addresses)) => port(addresses, option, found),
+            Some(Place::Unix(path, _)) => match listen::in_the_way(path) {
+                None => found.push(Finding::good(format!("{} is free", path.display()))),
+                Some((what, cure)) => found.push(Finding::bad(what, cure)),
+            },
+            None => {}
+        }
+    }
+}
+
+fn port(addresses: &[SocketAddr], option: &str, found: &mut Vec<Finding>) {
+    let Some(address) = addresses.first() else { return };
+    match TcpListener::bind(address) {
+        Ok(_) => found.push(Finding::good(format!("port {} is free", address.port()))),
+        Err(error) => {
+            let text = listen::failure(address, &error, option);
+            let (what, cure) = text.split_once("\n    cure: ").unwrap_or((&text, ""));
+            found.push(Finding::bad(what, cure));
         }
     }
 }

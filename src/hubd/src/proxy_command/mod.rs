@@ -22,10 +22,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use crate::listen::{Open, SocketFile};
 use crate::privileges;
-use crate::run::PidFile;
+use crate::start::PidFile;
 use flags::Flags;
-use side::{Open, Side};
+use side::Side;
 
 /// The subcommand's name.
 pub const NAME: &str = "proxy";
@@ -116,7 +117,7 @@ fn custom_header(text: &str) -> anyhow::Result<(HeaderName, HeaderValue)> {
 /// What runs.
 struct Servers {
     stop: CancellationToken,
-    files: Vec<side::SocketFile>,
+    files: Vec<SocketFile>,
 }
 
 async fn serve(

@@ -1,33 +1,12 @@
-//! Opening ports, with errors that say who is in the way and what to do.
+//! Ports: the first address that this machine has, and who holds one that is taken.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 
-use anyhow::{Context, bail};
-
-use crate::sockets::{self, Sockets};
-
-/// Listens where one of `addresses` is listened on already for us; else opens the first that this machine has, and
-/// keeps it open over a restart. `option` is what sets the port, for the error.
-pub fn take_or_bind(
-    sockets: &mut Sockets,
-    addresses: &[SocketAddr],
-    option: &str,
-) -> anyhow::Result<tokio::net::TcpListener> {
-    let listener = match sockets.take(addresses) {
-        Some(listener) => listener,
-        None => open(addresses, option)?,
-    };
-    sockets::keep(&listener, option);
-    into_tokio(listener)
-}
+use anyhow::bail;
 
 /// Opens the first of `addresses` that this machine has. `option` is what sets the port, for the error.
-pub fn bind(addresses: &[SocketAddr], option: &str) -> anyhow::Result<tokio::net::TcpListener> {
-    into_tokio(open(addresses, option)?)
-}
-
-fn open(addresses: &[SocketAddr], option: &str) -> anyhow::Result<TcpListener> {
+pub fn open(addresses: &[SocketAddr], option: &str) -> anyhow::Result<TcpListener> {
     let mut last = None;
     for address in addresses {
         match TcpListener::bind(address) {
@@ -44,11 +23,6 @@ fn open(addresses: &[SocketAddr], option: &str) -> anyhow::Result<TcpListener> {
         }
     }
     bail!(last.unwrap_or_else(|| format!("{option}: there is no address to listen on")))
-}
-
-fn into_tokio(listener: TcpListener) -> anyhow::Result<tokio::net::TcpListener> {
-    listener.set_nonblocking(true).context("cannot make a listening socket non-blocking")?;
-    tokio::net::TcpListener::from_std(listener).context("cannot watch a listening socket")
 }
 
 /// Why a port cannot be opened, and the cure on a line of its own.
@@ -114,27 +88,19 @@ fn process_with(inode: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_port_in_use_names_address_holder_and_cure() {
+    #[test]
+    fn a_port_in_use_names_address_holder_and_cure() {
         let held = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = held.local_addr().unwrap();
-        let error = bind(&[address], "--port").unwrap_err().to_string();
+        let error = open(&[address], "--port").unwrap_err().to_string();
         assert!(error.contains(&format!("cannot listen on {address}")), "{error}");
         assert!(error.contains(&format!("(pid {})", std::process::id())), "{error}");
         assert!(error.contains("--port") && error.contains("ss -ltnp"), "{error}");
     }
 
-    #[tokio::test]
-    async fn an_address_of_another_machine_is_refused() {
-        let error = bind(&["192.0.2.1:0".parse().unwrap()], "--ip").unwrap_err().to_string();
+    #[test]
+    fn an_address_of_another_machine_is_refused() {
+        let error = open(&["192.0.2.1:0".parse().unwrap()], "--ip").unwrap_err().to_string();
         assert!(error.contains("no such address") && error.contains("--ip"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn every_address_means_ipv4_too() {
-        let addresses = crate::config::address::addresses("", 0).unwrap();
-        let listener = bind(&addresses, "--ip").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     }
 }
