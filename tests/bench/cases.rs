@@ -84,9 +84,14 @@ impl Case {
         Measure { value, cpu_micros: Some((instance.cpu_micros() - before) / operations) }
     }
 
+    /// How often it is measured: a program that has grown once does not grow again.
+    pub fn rounds(&self, wanted: usize) -> usize {
+        if matches!(self.run, Run::Idle) { 1 } else { wanted }
+    }
+
     /// The better one of two figures.
     pub fn better(&self, one: Option<Measure>, other: Measure) -> Measure {
-        let less = matches!(self.run, Run::Latency(_) | Run::Idle);
+        let less = matches!(self.run, Run::Latency(_));
         match one {
             Some(one) if (one.value < other.value) == less => one,
             _ => other,

@@ -48,7 +48,7 @@ fn main() {
             continue;
         }
         let mut best = vec![None; proxies.all.len()];
-        for _ in 0..wanted.rounds {
+        for _ in 0..case.rounds(wanted.rounds) {
             for (proxy, best) in proxies.all.iter().zip(&mut best) {
                 let Some(instance) = proxy.instance(case.side) else { continue };
                 let measure = runtime.block_on(case.measure(instance, wanted.time));

@@ -197,7 +197,7 @@ impl Download {
             route.touch();
         }
         if self.is_reusable && call.state == Sending::Done {
-            Pool::give(route, call.link);
+            Pool::give(&route.pool, call.link);
         }
     }
 

@@ -197,7 +197,7 @@ fn finish(asking: Asking, work: &mut Work, route: &Arc<Route>, after: &After) {
     }
     work.up = asking.upload.out;
     if asking.state == Sending::Done && work.reply.is_reusable {
-        Pool::give(route, asking.server);
+        Pool::give(&route.pool, asking.server);
     }
 }
 

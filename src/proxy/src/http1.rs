@@ -187,6 +187,10 @@ impl Connection {
 
     /// Ends the connection in good order.
     async fn close(mut self, linger: Duration) {
+        if linger.is_zero() && matches!(self.link.stream, Stream::Plain(_)) {
+            // Closing the socket says that nothing more comes.
+            return;
+        }
         let until = Instant::now() + LINGER_TIME;
         let mut is_shut = false;
         poll_fn(|cx| {

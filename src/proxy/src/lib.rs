@@ -56,6 +56,7 @@ mod peer;
 mod pool;
 mod probe;
 mod redirect;
+mod route;
 mod routes;
 mod screen;
 mod target_tls;

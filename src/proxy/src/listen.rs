@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
@@ -73,15 +74,39 @@ impl Service {
 struct Served<F> {
     work: Pin<Box<F>>,
     service: Arc<Service>,
-    /// Asked once, so that they know whom to wake.
-    wakers: [Pin<Box<WaitForCancellationFutureOwned>>; 2],
-    is_known: bool,
+    /// The next of the two that wakes it, asked once.
+    waker: Pin<Box<WaitForCancellationFutureOwned>>,
+    waits_for: Turn,
+}
+
+/// What a connection has not heard of yet.
+#[derive(PartialEq, Eq)]
+enum Turn {
+    /// Nothing was asked.
+    New,
+    /// The stop.
+    Stop,
+    /// The end.
+    End,
 }
 
 impl<F: Future<Output = ()>> Served<F> {
     fn new(service: Arc<Service>, work: F) -> Self {
-        let wakers = [&service.stop, &service.end].map(|token| Box::pin(token.clone().cancelled_owned()));
-        Self { work: Box::pin(work), service, wakers, is_known: false }
+        let waker = Box::pin(service.stop.clone().cancelled_owned());
+        Self { work: Box::pin(work), service, waker, waits_for: Turn::New }
+    }
+
+    /// Sees to it that the next of the two wakes this task.
+    fn stay_known(&mut self, cx: &mut Context<'_>) {
+        if self.waits_for == Turn::New {
+            self.waits_for = Turn::Stop;
+            let _ = self.waker.as_mut().poll(cx);
+        }
+        if self.waits_for == Turn::Stop && self.service.is_stopping() {
+            self.waits_for = Turn::End;
+            self.waker.set(self.service.end.clone().cancelled_owned());
+            let _ = self.waker.as_mut().poll(cx);
+        }
     }
 }
 
@@ -89,12 +114,7 @@ impl<F: Future<Output = ()>> Future for Served<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_known {
-            self.is_known = true;
-            for waker in &mut self.wakers {
-                let _ = waker.as_mut().poll(cx);
-            }
-        }
+        self.stay_known(cx);
         if self.service.ended.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
@@ -111,6 +131,12 @@ pub async fn serve(
     stop: CancellationToken,
     drain: Duration,
 ) {
+    // Without it small answers wait for the acknowledgement of those before. Connections inherit it (tcp(7)).
+    if let Listener::Tcp(listener) = &listener
+        && let Err(error) = SockRef::from(listener).set_tcp_nodelay(true)
+    {
+        tracing::warn!("answers may be slow, TCP_NODELAY cannot be set: {error}");
+    }
     let connections = TaskTracker::new();
     let service = Service::new(proxy);
     let gate = Gate::new(&service.proxy.settings.limits);

@@ -1,12 +1,14 @@
-//! Connections to one user server that wait to be used again.
+//! Connections to servers that wait to be used again.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::Target;
 use crate::flow::Link;
-use crate::routes::Route;
 
 /// Enough for a browser's burst; each costs a descriptor and less than 1 KiB.
 const IDLE_MAX: usize = 256;
@@ -15,7 +17,33 @@ const IDLE_TIME: Duration = Duration::from_secs(30);
 /// How often the idle ones are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// Idle connections of one route, the most recently used one on top.
+/// The pools of a route table: routes with the same target, which names the uid that was checked, share one.
+///
+/// With one each, thousands of routes to one TCP server would use up the ports of this host.
+#[derive(Default)]
+pub(crate) struct Pools(HashMap<Target, (Arc<Pool>, usize)>);
+
+impl Pools {
+    /// The pool for one more route.
+    pub(crate) fn join(&mut self, target: &Target) -> Arc<Pool> {
+        let (pool, routes) = self.0.entry(target.clone()).or_default();
+        *routes += 1;
+        pool.clone()
+    }
+
+    /// A route is gone; the last one closes its pool.
+    pub(crate) fn leave(&mut self, target: &Target) {
+        let Entry::Occupied(mut entry) = self.0.entry(target.clone()) else { return };
+        let (pool, routes) = entry.get_mut();
+        *routes -= 1;
+        if *routes == 0 {
+            pool.close();
+            entry.remove();
+        }
+    }
+}
+
+/// Idle connections to one target, the most recently used one on top.
 #[derive(Default)]
 pub(crate) struct Pool {
     state: Mutex<State>,
@@ -24,7 +52,7 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct State {
     idle: Vec<Idle>,
-    /// The route is gone: nothing is kept any more.
+    /// No route leads there any more: nothing is kept.
     closed: bool,
     /// A task looks after the old ones.
     swept: bool,
@@ -47,19 +75,19 @@ impl Pool {
     }
 
     /// Gives a connection back whose last answer was read to its end.
-    pub(crate) fn give(route: &Arc<Route>, mut link: Link) {
+    pub(crate) fn give(pool: &Arc<Self>, mut link: Link) {
         if !link.input.is_empty() {
             return;
         }
         link.input.rest();
-        let mut state = route.pool.lock();
+        let mut state = pool.lock();
         if state.closed || state.idle.len() >= IDLE_MAX {
             return;
         }
         state.idle.push(Idle { link, since: Instant::now() });
         if !state.swept {
             state.swept = true;
-            tokio::spawn(sweep(route.clone()));
+            tokio::spawn(sweep(pool.clone()));
         }
     }
 
@@ -68,6 +96,11 @@ impl Pool {
         let mut state = self.lock();
         state.closed = true;
         state.idle = Vec::new();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -81,11 +114,11 @@ fn is_quiet(link: &mut Link, cx: &mut Context<'_>) -> bool {
 }
 
 /// Closes connections that were idle too long or that their servers have closed; ends when none is left.
-async fn sweep(route: Arc<Route>) {
+async fn sweep(pool: Arc<Pool>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         let none_left = poll_fn(|cx| {
-            let mut state = route.pool.lock();
+            let mut state = pool.lock();
             state.idle.retain_mut(|idle| idle.since.elapsed() < IDLE_TIME && is_quiet(&mut idle.link, cx));
             if state.idle.is_empty() {
                 state.idle = Vec::new();

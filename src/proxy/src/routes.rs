@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
@@ -17,7 +17,8 @@ use crate::Target;
 use crate::data::{RouteData, TARGET};
 use crate::destination::{Destination, DestinationError};
 use crate::path::{CanonicalPath, PREFIX_SEGMENTS_MAX, PathError};
-use crate::pool::Pool;
+use crate::pool::Pools;
+pub(crate) use crate::route::{Owner, Route, now_millis};
 
 /// A power of two. 100,000 routes make 100 a shard, which are copied in some microseconds.
 const SHARDS: usize = 1024;
@@ -33,8 +34,8 @@ pub struct Routes {
     hasher: RandomState,
     /// How many routes have a prefix of so many segments: lookups try only lengths that occur.
     lengths: [AtomicUsize; PREFIX_SEGMENTS_MAX + 1],
-    /// One writer at a time.
-    writer: Mutex<()>,
+    /// One writer at a time, who has the pools.
+    writer: Mutex<Pools>,
     slashes: Slashes,
     /// Whether the first segment of a prefix is the name of a host.
     hosts: bool,
@@ -47,15 +48,6 @@ pub enum Slashes {
     Encoded,
     /// A separator like any other, as for configurable-http-proxy, which decodes before it splits.
     Decoded,
-}
-
-/// Whose a route is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// This program's: the REST API shows it and lets it alone.
-    Program,
-    /// Added over the REST API.
-    Api,
 }
 
 /// Why there can be no such route.
@@ -89,7 +81,7 @@ impl Default for Routes {
             shards: (0..SHARDS).map(|_| ArcSwap::default()).collect(),
             hasher: RandomState::new(),
             lengths: Default::default(),
-            writer: Mutex::new(()),
+            writer: Mutex::default(),
             slashes: Slashes::Encoded,
             hosts: false,
         }
@@ -138,7 +130,7 @@ impl Routes {
     ) -> Result<(), RouteError> {
         let key = self.key(prefix)?;
         let length = self.lengths.get(count_segments(&key)).ok_or(RouteError::Segments)?;
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let shard = self.shard(&key).ok_or(RouteError::Segments)?;
         let present = shard.load();
         if let Some(route) = present.get(key.as_str()) {
@@ -147,19 +139,19 @@ impl Routes {
             }
             let same = route.owner == owner && route.prefix == prefix && route.destination == destination;
             if same && route.data == data {
-                route.added_millis.store(now_millis(), Ordering::Relaxed);
+                route.added_again();
                 return Ok(());
             }
         }
         let mut changed = Shard::clone(&present);
-        let mut route = Route::new(prefix, &key, destination, (data, owner));
+        let pool = pools.join(&destination.target);
+        let mut route = Route::new(prefix, &key, destination, pool, (data, owner));
         if self.hosts {
-            let path = route.canonical.match_indices('/').nth(1);
-            route.path_at = path.map_or(0, |(at, _)| at);
+            route.begins_with_host();
         }
         let route = Arc::new(route);
         match changed.insert(key.into_boxed_str(), route) {
-            Some(old) => old.pool.close(),
+            Some(old) => pools.leave(&old.destination.target),
             None => {
                 length.fetch_add(1, Ordering::Release);
             }
@@ -168,7 +160,8 @@ impl Routes {
         Ok(())
     }
 
-    /// Removes a route; says whether there was one. Its pooled connections are closed.
+    /// Removes a route; says whether there was one. Its pooled connections are closed, unless another route has the
+    /// same target.
     pub fn remove(&self, prefix: &str) -> bool {
         self.take(prefix, Owner::Program).unwrap_or(false)
     }
@@ -176,7 +169,7 @@ impl Routes {
     /// The same on somebody's behalf: the API does not remove what is the program's.
     pub(crate) fn take(&self, prefix: &str, by: Owner) -> Result<bool, RouteError> {
         let key = self.key(prefix)?;
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(shard) = self.shard(&key) else { return Ok(false) };
         let mut changed = Shard::clone(&shard.load());
         let Some(old) = changed.remove(key.as_str()) else { return Ok(false) };
@@ -187,7 +180,7 @@ impl Routes {
         if let Some(length) = self.lengths.get(count_segments(&key)) {
             length.fetch_sub(1, Ordering::Release);
         }
-        old.pool.close();
+        pools.leave(&old.destination.target);
         Ok(true)
     }
 
@@ -281,75 +274,6 @@ fn count_segments(key: &str) -> usize {
     key.bytes().filter(|byte| *byte == b'/').count()
 }
 
-/// One route, with the connections that wait to be used again.
-pub(crate) struct Route {
-    /// As it was added.
-    pub(crate) prefix: String,
-    /// The canonical prefix with a slash at its end.
-    pub(crate) canonical: String,
-    /// Where in `canonical` the path begins: behind the host, if there is one.
-    path_at: usize,
-    pub(crate) destination: Destination,
-    pub(crate) data: RouteData,
-    pub(crate) owner: Owner,
-    pub(crate) pool: Pool,
-    /// Milliseconds since 1970.
-    added_millis: AtomicU64,
-    /// Milliseconds since 1970; 0 is never.
-    activity_millis: AtomicU64,
-}
-
-impl Route {
-    fn new(prefix: &str, key: &str, destination: Destination, (data, owner): (RouteData, Owner)) -> Self {
-        Self {
-            prefix: prefix.to_owned(),
-            canonical: format!("{key}/"),
-            path_at: 0,
-            destination,
-            data,
-            owner,
-            pool: Pool::default(),
-            added_millis: AtomicU64::new(now_millis()),
-            activity_millis: AtomicU64::new(0),
-        }
-    }
-
-    /// Notes that data was carried now.
-    pub(crate) fn touch(&self) {
-        self.activity_millis.store(now_millis(), Ordering::Relaxed);
-    }
-
-    /// When it was added or last carried data, in milliseconds since 1970.
-    pub(crate) fn seen_millis(&self) -> u64 {
-        self.added_millis.load(Ordering::Relaxed).max(self.activity_millis.load(Ordering::Relaxed))
-    }
-
-    fn last_activity(&self) -> Option<SystemTime> {
-        match self.activity_millis.load(Ordering::Relaxed) {
-            0 => None,
-            millis => SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis)),
-        }
-    }
-
-    /// The path of the prefix in canonical form, with a slash at its end and without a host.
-    pub(crate) fn path(&self) -> &str {
-        self.canonical.get(self.path_at..).unwrap_or(&self.canonical)
-    }
-
-    /// Whether a path of the browser's lies within this route.
-    pub(crate) fn contains(&self, path: &str) -> bool {
-        let Ok(path) = CanonicalPath::new(path) else { return false };
-        let (path, own) = (path.as_str(), self.path());
-        path.starts_with(own) || own.strip_suffix('/') == Some(path)
-    }
-}
-
-/// Now, in milliseconds since 1970.
-pub(crate) fn now_millis() -> u64 {
-    let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_millis());
-    u64::try_from(now).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -429,6 +353,27 @@ mod tests {
         assert_eq!(routes.find(&path).unwrap().destination.target, target("other"));
         assert_eq!(routes.last_activity("/user/a"), None);
         assert_eq!(routes.prefixes().len(), 1);
+    }
+
+    #[test]
+    fn routes_to_one_target_share_its_connections_until_the_last_is_gone() {
+        let routes = Routes::default();
+        let of = |uid| Target { uid, ..target("socket") };
+        let pool = |prefix| routes.get(prefix).unwrap().pool.clone();
+        for (prefix, uid) in [("/a", Some(1000)), ("/b", Some(1000)), ("/c", Some(1001)), ("/d", None)] {
+            routes.add(prefix, of(uid));
+        }
+        let (shared, other) = (pool("/a"), pool("/c"));
+        assert!(Arc::ptr_eq(&shared, &pool("/b")));
+        assert!(!Arc::ptr_eq(&shared, &other) && !Arc::ptr_eq(&other, &pool("/d")));
+        routes.remove("/a");
+        routes.add("/b", of(Some(1000)));
+        assert!(!shared.is_closed() && Arc::ptr_eq(&shared, &pool("/b")));
+        routes.add("/b", of(Some(1001)));
+        assert!(shared.is_closed() && !other.is_closed() && Arc::ptr_eq(&other, &pool("/b")));
+        routes.remove("/c");
+        routes.remove("/b");
+        assert!(other.is_closed());
     }
 
     #[test]

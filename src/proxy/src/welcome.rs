@@ -30,12 +30,6 @@ pub(crate) async fn welcome(
     tls: Option<Arc<Tls>>,
     pass: Option<Pass>,
 ) {
-    // Without it small answers wait for the acknowledgement of those before.
-    if let Socket::Tcp(stream) = &socket
-        && stream.set_nodelay(true).is_err()
-    {
-        return;
-    }
     let Some(peer) = introduced(&service, &mut socket, address, tls.is_some()).await else { return };
     let Some(visitor) = admitted(&service, pass, peer) else {
         // There is no time for a TLS handshake with somebody who has no place.
