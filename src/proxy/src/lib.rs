@@ -63,6 +63,9 @@ mod target_tls;
 mod upgrade;
 mod websocket;
 
+#[doc(hidden)]
+pub mod measure;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
