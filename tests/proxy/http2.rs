@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::header::{COOKIE, HOST};
-use http::{Method, Request, Response, StatusCode, Version};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hubd_proxy::ProxySettings;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -49,7 +50,7 @@ pub async fn send(browser: &mut Browser, request: http::request::Builder) -> (Re
     send_body(browser, request.body(Full::default()).unwrap()).await
 }
 
-async fn send_body(browser: &mut Browser, request: Request<Full<Bytes>>) -> (Response<()>, String) {
+pub async fn send_body(browser: &mut Browser, request: Request<Full<Bytes>>) -> (Response<()>, String) {
     let response = tokio::time::timeout(LIMIT, browser.send_request(request)).await.unwrap().unwrap();
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
@@ -223,4 +224,65 @@ async fn idle_connections_are_told_to_go_when_the_proxy_ends() {
     proxy.stop.cancel();
     tokio::time::timeout(LIMIT, proxy.task).await.unwrap().unwrap();
     eventually("the browser is told", || browser.is_closed()).await;
+}
+
+#[tokio::test]
+async fn harmless_trailers_pass_both_ways_and_others_do_not() {
+    let (proxy, files) = start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    proxy.route("/user/a/", listener.local_addr().unwrap());
+    let stream = connect_with(proxy.address, &files.root, &[b"h2"]).await.unwrap();
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut browser, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let trailers: Vec<_> = [
+        ("x-sum", "1"),
+        ("x-forwarded-for", "6.6.6.6"),
+        ("set-cookie", "hub-login=x"),
+        ("content-length", "3"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+    .collect();
+    for body in ["", "abc"] {
+        let frames = [Frame::data(Bytes::from(body)), Frame::trailers(trailers.iter().cloned().collect())];
+        let frames = frames.map(Ok::<_, std::convert::Infallible>);
+        let request = Request::put("https://hub/user/a/");
+        let request = request.body(StreamBody::new(futures_util::stream::iter(frames))).unwrap();
+        let asking = tokio::spawn(browser.send_request(request));
+        let mut server = tokio::io::BufReader::new(listener.accept().await.unwrap().0);
+        let head = support::read_head(&mut server).await;
+        assert_eq!(header(&head, "transfer-encoding").as_deref(), Some("chunked"), "{head}");
+        let sent = support::read_head(&mut server).await;
+        let chunk = if body.is_empty() { "" } else { "3\r\nabc\r\n" };
+        assert_eq!(sent, format!("{chunk}0\r\nx-sum: 1\r\n\r\n"));
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\nX-Sum: 1\r\n\
+             X-Forwarded-For: 6.6.6.6\r\nSet-Cookie: hub-login=x\r\nHost: evil\r\n\r\n"
+        );
+        server.write_all(answer.as_bytes()).await.unwrap();
+        let answer = tokio::time::timeout(LIMIT, asking).await.unwrap().unwrap().unwrap();
+        let answer = answer.into_body().collect().await.unwrap();
+        let found: Vec<_> = answer.trailers().into_iter().flatten().collect();
+        assert_eq!(found, [(&HeaderName::from_static("x-sum"), &HeaderValue::from_static("1"))]);
+        assert_eq!(answer.to_bytes(), body);
+    }
+}
+
+#[tokio::test]
+async fn trailers_that_are_not_there_or_broken_are_not_made_up() {
+    let (proxy, files) = start().await;
+    let mut browser = browser(&proxy, &files).await;
+    for (trailers, fine) in [("", true), ("Host: evil\r\n", true), ("no field\r\n", false)] {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n";
+        let server = Canned::start(format!("{head}{trailers}\r\n")).await;
+        proxy.route("/user/a/", server.address);
+        let request = get("/user/a/").body(Full::default()).unwrap();
+        let asking = async { browser.send_request(request).await?.into_body().collect().await };
+        let answer = tokio::time::timeout(LIMIT, asking).await.unwrap();
+        assert_eq!(answer.is_ok(), fine, "{trailers:?}");
+        if let Ok(answer) = answer {
+            assert!(answer.trailers().is_none_or(http::HeaderMap::is_empty), "{trailers:?}");
+        }
+    }
 }

@@ -32,6 +32,7 @@ mod peers;
 mod replay;
 mod smuggling;
 mod soak;
+mod stale;
 mod streaming;
 mod tls;
 mod websockets;

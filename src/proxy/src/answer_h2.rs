@@ -9,24 +9,25 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
+use crate::BoxBody;
+use crate::backend::Failed;
 use crate::body::{self, Inbound};
 use crate::call::{Call, CallError, Download};
-use crate::exchange::NoReply;
-use crate::forward::{Judged, Routed, Way, broken, refused};
+use crate::exchange::UNASKED_SWITCH;
+use crate::forward::{Judged, Routed, Way, refused};
 use crate::h2::H2Stream;
 use crate::http1::Work;
 use crate::listen::Service;
 use crate::origin::Visitor;
-use crate::reply::ReplyHead;
+use crate::reply::{NoReply, ReplyHead};
 use crate::request::RequestHead;
 use crate::screen::Refusal;
 use crate::upgrade::Tunnel;
 use crate::websocket::Asked;
-use crate::{BackendFailure, BoxBody};
 
 /// Why there is no answer of the server to pass on.
 enum Failure {
-    Server(BackendFailure),
+    Server(Failed),
     /// The browser is told what is wrong with its request.
     Browser(Refusal),
 }
@@ -105,29 +106,40 @@ impl Service {
         routed: &Routed,
         body: Inbound,
     ) -> Result<Response<BoxBody>, Failure> {
-        let (head, reply) = (&work.request, &mut work.reply);
-        let mut body = head.has_body().then_some((body, head.length));
-        let repeatable = body.is_none() && head.is_idempotent();
-        let mut waiting = routed.route.pool.take();
+        let (head, reply, route) = (&work.request, &mut work.reply, &routed.route);
+        let body = head.has_body().then_some((body, head.length));
+        let waiting = route.pool.take(head);
+        let mut is_used = waiting.is_some();
+        let link = match waiting {
+            Some(link) => link,
+            None => Box::pin(self.open(route)).await.map_err(Failure::Server)?,
+        };
+        let mut out = std::mem::take(&mut work.up);
+        out.clear();
+        self.write_request(&mut out, head, routed);
+        let mut call = Call::new(link, out, body);
         loop {
-            let is_used = waiting.is_some();
-            let link = match waiting.take() {
-                Some(link) => link,
-                None => Box::pin(self.open(&routed.route)).await.map_err(Failure::Server)?,
-            };
-            let mut out = std::mem::take(&mut work.up);
-            out.clear();
-            self.write_request(&mut out, head, routed);
-            let mut call = Call::new(link, out, body.take());
             let replied = call.reply(reply, head.method() == b"HEAD", self.answer_time()).await;
-            work.up = call.take_memory();
             match replied {
-                Ok(()) if reply.status == 101 => return Err(failed(routed, CallError::Switched)),
-                Ok(()) => return Ok(self.relay(head, routed, reply, call)),
-                Err(CallError::NoReply(NoReply::Closed)) if is_used && repeatable => {}
-                Err(error) => return Err(failed(routed, error)),
+                Ok(()) => break,
+                // The server closed a waiting connection just then, and it cannot have done anything yet.
+                Err(CallError::NoReply(NoReply::Closed))
+                    if is_used && (!call.has_sent || head.is_repeatable()) =>
+                {
+                    let link = Box::pin(self.open(route)).await.map_err(Failure::Server)?;
+                    if let Some(out) = call.again(link) {
+                        self.write_request(out, head, routed);
+                    }
+                    is_used = false;
+                }
+                Err(error) => return Err(failed(self, error)),
             }
         }
+        work.up = call.take_memory();
+        if reply.status == 101 {
+            return Err(failed(self, CallError::Switched));
+        }
+        Ok(self.relay(head, routed, reply, call))
     }
 
     /// Asks the server for the WebSocket. If it agrees, a task joins both ends; any other answer is passed on.
@@ -142,10 +154,10 @@ impl Service {
         self.write_request(&mut out, head, routed);
         let (mut call, mut reply) = (Call::new(link, out, None), ReplyHead::default());
         let replied = call.reply(&mut reply, false, self.answer_time()).await;
-        replied.map_err(|error| failed(routed, error))?;
+        replied.map_err(|error| failed(self, error))?;
         match routed.asked.as_ref().and_then(|asked| asked.agreed(&reply)) {
             Some(true) => {}
-            Some(false) => return Err(failed(routed, CallError::Switched)),
+            Some(false) => return Err(failed(self, CallError::Switched)),
             None => return Ok(self.relay(head, routed, &reply, call)),
         }
         let mut headers = self.rules(head, &routed.route, &reply).map(&reply);
@@ -179,14 +191,12 @@ fn response(status: StatusCode, headers: HeaderMap, body: BoxBody) -> Response<B
     response
 }
 
-fn failed(routed: &Routed, error: CallError) -> Failure {
+/// Why the server's answer is not passed on.
+fn failed(service: &Service, error: CallError) -> Failure {
     match error {
         CallError::Body => Failure::Browser(Refusal::Slow),
-        CallError::Timeout => Failure::Server(BackendFailure::Timeout),
-        CallError::NoReply(no_reply) => Failure::Server(broken(&routed.route, no_reply.text())),
-        CallError::Switched => {
-            let cause = "it changed the protocol in a way nobody asked for";
-            Failure::Server(broken(&routed.route, cause))
-        }
+        CallError::Timeout => Failure::Server(service.too_late()),
+        CallError::NoReply(no_reply) => Failure::Server(Failed::broken(no_reply.text())),
+        CallError::Switched => Failure::Server(Failed::broken(UNASKED_SWITCH)),
     }
 }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
@@ -15,12 +16,13 @@ use tokio::time::Instant;
 use crate::BoxError;
 use crate::body::Inbound;
 use crate::buffer::LARGE_BYTES;
-use crate::exchange::{NoReply, poll_head};
+use crate::fields::line;
 use crate::flow::Link;
 use crate::framing::{Decoder, Length, chunk_size};
+use crate::kind::Kind;
 use crate::patience::Alarm;
 use crate::pool::Pool;
-use crate::reply::ReplyHead;
+use crate::reply::{NoReply, ReplyHead, poll_head};
 use crate::routes::Route;
 
 /// A request on its way to a server.
@@ -34,6 +36,8 @@ pub(crate) struct Call {
     is_chunked: bool,
     state: Sending,
     since: Instant,
+    /// The server may have seen something of it.
+    pub(crate) has_sent: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +67,19 @@ impl Call {
         let is_chunked = body.as_ref().is_some_and(|(_, length)| *length == Length::Chunked);
         let body = body.map(|(body, _)| body);
         let (data, state, since) = (Bytes::new(), Sending::Going, Instant::now());
-        Self { link, out, data, body, is_chunked, state, since }
+        Self { link, out, data, body, is_chunked, state, since, has_sent: false }
+    }
+
+    /// Begins anew on another connection. If something was sent before, the memory for the head comes back, which
+    /// has to be written again.
+    pub(crate) fn again(&mut self, link: Link) -> Option<&mut Vec<u8>> {
+        self.link = link;
+        (self.state, self.since) = (Sending::Going, Instant::now());
+        let has_sent = std::mem::take(&mut self.has_sent);
+        has_sent.then(|| {
+            self.out.clear();
+            &mut self.out
+        })
     }
 
     /// Waits for the head of the answer. The limit begins anew as long as the server reads the body.
@@ -111,6 +127,7 @@ impl Call {
     }
 
     fn advance(&mut self, written: usize) {
+        self.has_sent = true;
         let of_out = written.min(self.out.len());
         self.out.drain(..of_out);
         self.data.advance(written - of_out);
@@ -127,28 +144,41 @@ impl Call {
         };
         match frame {
             None if self.is_chunked => {
-                self.out.extend_from_slice(b"0\r\n\r\n");
-                self.is_chunked = false;
-                self.body = None;
+                self.end_chunks(None);
             }
             None => self.state = self.flushed(cx),
             Some(Err(_)) => self.state = Sending::Broken,
-            Some(Ok(frame)) => {
-                let data = frame.into_data().unwrap_or_default();
-                if self.is_chunked && !data.is_empty() {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if self.is_chunked && !data.is_empty() => {
                     chunk_size(&mut self.out, data.len());
                     self.out.extend_from_slice(&data);
                     self.out.extend_from_slice(b"\r\n");
-                } else {
-                    self.data = data;
                 }
-            }
+                Ok(data) => self.data = data,
+                Err(frame) if self.is_chunked => self.end_chunks(frame.into_trailers().ok()),
+                // There is no place for them behind a body of known length.
+                Err(_) => {}
+            },
         }
         if self.state == Sending::Going && self.out.is_empty() && self.data.is_empty() && self.body.is_none()
         {
             return Poll::Pending;
         }
         Poll::Ready(())
+    }
+
+    /// Ends a body in chunks, with the fields after it that may go on.
+    fn end_chunks(&mut self, trailers: Option<HeaderMap>) {
+        self.out.extend_from_slice(b"0\r\n");
+        let trailers = trailers.unwrap_or_default();
+        for (name, value) in &trailers {
+            if Kind::of(name.as_str().as_bytes()).may_trail() {
+                line(&mut self.out, name.as_str().as_bytes(), value.as_bytes());
+            }
+        }
+        self.out.extend_from_slice(b"\r\n");
+        self.is_chunked = false;
+        self.body = None;
     }
 
     fn flushed(&mut self, cx: &mut Context<'_>) -> Sending {
@@ -225,6 +255,27 @@ impl Download {
             }
         }
     }
+
+    /// The fields after the body, once.
+    fn trailers(&mut self) -> io::Result<Option<Frame<Bytes>>> {
+        let mut trailers = HeaderMap::new();
+        let taken = self.decoder.take_trailers(|name, value| {
+            // The parser is as strict as these types are.
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+                trailers.append(name, value);
+            }
+        });
+        taken.map_err(|_| io::ErrorKind::InvalidData)?;
+        Ok(Some(trailers).filter(|trailers| !trailers.is_empty()).map(Frame::trailers))
+    }
+
+    fn broke_off(&mut self, error: io::Error) -> BoxError {
+        if let Some(route) = &self.route {
+            tracing::warn!("server of {} broke off its answer: {error}", route.prefix);
+        }
+        self.call = None;
+        error.into()
+    }
 }
 
 impl Body for Download {
@@ -237,21 +288,16 @@ impl Body for Download {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let data = ready!(self.poll_data(cx));
         self.finish();
-        Poll::Ready(match data {
-            Ok(data) if data.is_empty() => None,
+        let frame = match data {
+            Ok(data) if data.is_empty() => self.trailers().transpose(),
             Ok(data) => Some(Ok(Frame::data(data))),
-            Err(error) => {
-                if let Some(route) = &self.route {
-                    tracing::warn!("server of {} broke off its answer: {error}", route.prefix);
-                }
-                self.call = None;
-                Some(Err(error.into()))
-            }
-        })
+            Err(error) => Some(Err(error)),
+        };
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| self.broke_off(error))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.decoder.is_done()
+        self.decoder.is_done() && !self.decoder.has_trailers()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -100,18 +100,9 @@ impl App for ErrorApp {
         &'a self,
         request: &'a Parts,
         _: &'a str,
-        failure: BackendFailure,
+        (_, cause): (BackendFailure, &'a str),
     ) -> BoxFuture<'a, Response<BoxBody>> {
-        Box::pin(self.page(request, StatusCode::SERVICE_UNAVAILABLE, cause(failure)))
-    }
-}
-
-fn cause(failure: BackendFailure) -> &'static str {
-    match failure {
-        BackendFailure::Refused => "the target refuses connections",
-        BackendFailure::WrongPeer => "somebody else listens at the target",
-        BackendFailure::Timeout => "the target did not answer in time",
-        BackendFailure::BrokenAnswer => "the target closed the connection or broke its answer",
+        Box::pin(self.page(request, StatusCode::SERVICE_UNAVAILABLE, cause))
     }
 }
 
@@ -132,7 +123,7 @@ async fn ask(
     );
     tracing::debug!("Requesting custom error page: {path}");
     let opened = backend::open(&server.target, FETCH_TIME, tls).await;
-    let link = opened.map_err(|failure| cause(failure).to_owned())?;
+    let link = opened.map_err(|failed| failed.cause.into_owned())?;
     let (head, page) = probe::fetch(link, &server.authority, &path).await?;
     let page = body::collect(page, PAGE_BYTES_MAX).await.ok_or("it is larger than 1 MiB, or broke off")?;
     let mut response = Response::new(body::text(page));

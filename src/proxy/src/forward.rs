@@ -9,6 +9,7 @@ use http::header::{self, HeaderValue};
 use http::request::Parts;
 
 use crate::answer::Rules;
+use crate::backend::Failed;
 use crate::flow::Link;
 use crate::foreign::{self, ForeignHub};
 use crate::framing::Length;
@@ -149,35 +150,43 @@ impl Service {
     }
 
     /// A new connection to a server.
-    pub(crate) async fn open(&self, route: &Route) -> Result<Link, BackendFailure> {
+    pub(crate) async fn open(&self, route: &Route) -> Result<Link, Failed> {
         let settings = &self.proxy.settings;
         let tls = settings.foreign.as_deref().and_then(|foreign| foreign.tls.as_ref());
         backend::open(&route.destination.target, settings.connect_timeout, tls).await
     }
 
-    /// What the app says when a server fails.
+    /// What the app says when a server fails. The cause is for the log: one line, without the query, which may hold
+    /// secrets.
     pub(crate) async fn explain(
         &self,
         head: &RequestHead,
         routed: &Routed,
-        failure: BackendFailure,
+        failed: Failed,
     ) -> Response<BoxBody> {
+        let Failed { kind, cause } = failed;
+        let prefix = &routed.route.prefix;
+        let (method, path) = (String::from_utf8_lossy(head.method()), head.path());
+        match kind {
+            _ if self.proxy.settings.foreign.is_some() => {}
+            BackendFailure::WrongPeer => tracing::error!("{method} {path}: no answer of {prefix}: {cause}"),
+            _ => tracing::warn!("{method} {path}: no answer of {prefix}: {cause}"),
+        }
         match self.for_app(head, (&routed.origin, routed.peer), head.target()) {
-            Ok(parts) => self.proxy.app.answer_failure(&parts, &routed.route.prefix, failure).await,
+            Ok(parts) => self.proxy.app.answer_failure(&parts, prefix, (kind, &cause)).await,
             Err(refusal) => refused(refusal),
         }
+    }
+
+    /// The server did not begin to answer in time.
+    pub(crate) fn too_late(&self) -> Failed {
+        Failed::timeout("it did not begin to answer", self.answer_time().unwrap_or_default())
     }
 
     /// The longest wait for an answer.
     pub(crate) fn answer_time(&self) -> Option<Duration> {
         self.proxy.settings.answer_timeout
     }
-}
-
-/// The server did not answer in HTTP, or closed instead of answering.
-pub(crate) fn broken(route: &Route, cause: &str) -> BackendFailure {
-    tracing::warn!("server of {} gave no answer: {cause}", route.prefix);
-    BackendFailure::BrokenAnswer
 }
 
 /// The answer to what is not forwarded. The connection ends, because what follows on it may be part of a trick.

@@ -9,6 +9,7 @@ const EXTENSION_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of the fields after a body.
 const TRAILER_BYTES_MAX: usize = 16 * 1024;
 const TRAILERS_MAX: usize = 64;
+const LINE_END: &[u8] = b"\r\n";
 
 /// How a body is framed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -145,7 +146,7 @@ impl Decoder {
                 return Err(Broken);
             }
             self.trailers.push(*byte);
-            if self.trailers == b"\r\n" || self.trailers.ends_with(b"\r\n\r\n") {
+            if self.trailers == LINE_END || self.trailers.ends_with(b"\r\n\r\n") {
                 self.state = State::Done;
                 return Ok(at + 1);
             }
@@ -164,20 +165,31 @@ impl Decoder {
         }
     }
 
-    /// Appends the fields after the body that may go on, as lines.
-    pub(crate) fn write_trailers(&self, out: &mut Vec<u8>) -> Result<(), Broken> {
-        if self.trailers.len() <= 2 {
+    /// Whether something came after the body, before the last line.
+    pub(crate) fn has_trailers(&self) -> bool {
+        self.trailers.len() > LINE_END.len()
+    }
+
+    /// Takes the fields after the body, and calls `each` with the name and value of those that may go on.
+    pub(crate) fn take_trailers(&mut self, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), Broken> {
+        let trailers = std::mem::take(&mut self.trailers);
+        if trailers.len() <= LINE_END.len() {
             return Ok(());
         }
         let mut found = [httparse::EMPTY_HEADER; TRAILERS_MAX];
-        let Ok(httparse::Status::Complete((_, found))) = httparse::parse_headers(&self.trailers, &mut found)
+        let Ok(httparse::Status::Complete((_, found))) = httparse::parse_headers(&trailers, &mut found)
         else {
             return Err(Broken);
         };
         for field in found.iter().filter(|field| Kind::of(field.name.as_bytes()).may_trail()) {
-            crate::fields::line(out, field.name.as_bytes(), field.value.trim_ascii());
+            each(field.name.as_bytes(), field.value.trim_ascii());
         }
         Ok(())
+    }
+
+    /// Appends the fields after the body that may go on, as lines.
+    pub(crate) fn write_trailers(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        self.take_trailers(|name, value| crate::fields::line(out, name, value))
     }
 }
 
@@ -263,11 +275,13 @@ mod tests {
     fn only_harmless_trailers_go_on() {
         let text =
             b"0\r\nX-Sum: 1\r\nContent-Length: 3\r\nSet-Cookie: a=b\r\nX-Forwarded-For: c\r\nHost: d\r\n\r\n";
-        let (_, _, decoder) = decode(Length::Chunked, &[text]).unwrap().unwrap();
+        let (_, _, mut decoder) = decode(Length::Chunked, &[text]).unwrap().unwrap();
+        assert!(decoder.has_trailers());
         let mut out = Vec::new();
         decoder.write_trailers(&mut out).unwrap();
         assert_eq!(out, b"X-Sum: 1\r\n");
-        let (_, _, decoder) = decode(Length::Chunked, &[b"0\r\nno field\r\n\r\n"]).unwrap().unwrap();
+        assert!(!decoder.has_trailers(), "they go on once");
+        let (_, _, mut decoder) = decode(Length::Chunked, &[b"0\r\nno field\r\n\r\n"]).unwrap().unwrap();
         assert_eq!(decoder.write_trailers(&mut out), Err(Broken));
     }
 

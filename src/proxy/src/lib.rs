@@ -35,6 +35,7 @@ mod request;
 mod answer;
 mod answer_h2;
 mod api;
+mod asking;
 mod backend;
 mod body;
 mod call;
@@ -112,12 +113,13 @@ pub trait App: Send + Sync + 'static {
         failure: BackendFailure,
     ) -> Response<BoxBody>;
 
-    /// The same for an app that has to ask somebody first.
+    /// The same for an app that has to ask somebody first, and that logs the cause itself where it is for somebody
+    /// else's hub.
     fn answer_failure<'a>(
         &'a self,
         request: &'a http::request::Parts,
         route: &'a str,
-        failure: BackendFailure,
+        (failure, _cause): (BackendFailure, &'a str),
     ) -> BoxFuture<'a, Response<BoxBody>> {
         Box::pin(std::future::ready(self.backend_failed(request, route, failure)))
     }

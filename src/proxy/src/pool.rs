@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::Target;
 use crate::flow::Link;
+use crate::request::RequestHead;
 
 /// Enough for a browser's burst; each costs a descriptor and less than 1 KiB.
 const IDLE_MAX: usize = 256;
@@ -54,8 +55,16 @@ struct State {
     idle: Vec<Idle>,
     /// No route leads there any more: nothing is kept.
     closed: bool,
-    /// A task looks after the old ones.
-    swept: bool,
+    /// A task looks after the idle ones. It is woken when a server closes one or says something.
+    sweeper: Sweeper,
+}
+
+#[derive(Default)]
+enum Sweeper {
+    #[default]
+    None,
+    Started,
+    Waits(Waker),
 }
 
 struct Idle {
@@ -64,11 +73,14 @@ struct Idle {
 }
 
 impl Pool {
-    /// Takes a connection that can carry a request now, as far as can be known.
-    pub(crate) fn take(&self) -> Option<Link> {
+    /// Takes a connection that can carry this request now. One that must not be sent twice is the reason to ask the
+    /// kernel whether the server has closed: the runtime hears of it a moment later.
+    pub(crate) fn take(&self, head: &RequestHead) -> Option<Link> {
         loop {
             let mut link = self.lock().idle.pop()?.link;
-            if is_quiet(&mut link, &mut Context::from_waker(Waker::noop())) {
+            if is_quiet(&mut link, &mut Context::from_waker(Waker::noop()))
+                && (head.is_repeatable() || link.stream.is_silent())
+            {
                 return Some(link);
             }
         }
@@ -84,11 +96,15 @@ impl Pool {
         if state.closed || state.idle.len() >= IDLE_MAX {
             return;
         }
-        state.idle.push(Idle { link, since: Instant::now() });
-        if !state.swept {
-            state.swept = true;
-            tokio::spawn(sweep(pool.clone()));
+        match &state.sweeper {
+            Sweeper::Waits(waker) if !is_quiet(&mut link, &mut Context::from_waker(waker)) => return,
+            Sweeper::Waits(_) | Sweeper::Started => {}
+            Sweeper::None => {
+                state.sweeper = Sweeper::Started;
+                tokio::spawn(sweep(pool.clone()));
+            }
         }
+        state.idle.push(Idle { link, since: Instant::now() });
     }
 
     /// Closes all, now and later.
@@ -96,6 +112,9 @@ impl Pool {
         let mut state = self.lock();
         state.closed = true;
         state.idle = Vec::new();
+        if let Sweeper::Waits(waker) = &state.sweeper {
+            waker.wake_by_ref();
+        }
     }
 
     #[cfg(test)]
@@ -108,27 +127,25 @@ impl Pool {
     }
 }
 
-/// Whether the server has neither closed nor said anything: it has not been asked.
+/// Whether the server has neither closed nor said anything: it has not been asked. If it does so later, it wakes.
 fn is_quiet(link: &mut Link, cx: &mut Context<'_>) -> bool {
-    link.poll_fill(cx).is_pending()
+    link.stream.poll_readable(cx).is_pending() || link.poll_fill(cx).is_pending()
 }
 
 /// Closes connections that were idle too long or that their servers have closed; ends when none is left.
 async fn sweep(pool: Arc<Pool>) {
-    loop {
-        tokio::time::sleep(SWEEP_EVERY).await;
-        let none_left = poll_fn(|cx| {
-            let mut state = pool.lock();
-            state.idle.retain_mut(|idle| idle.since.elapsed() < IDLE_TIME && is_quiet(&mut idle.link, cx));
-            if state.idle.is_empty() {
-                state.idle = Vec::new();
-                state.swept = false;
-            }
-            Poll::Ready(!state.swept)
-        })
-        .await;
-        if none_left {
-            return;
+    let mut look = tokio::time::interval(SWEEP_EVERY);
+    poll_fn(|cx| {
+        while look.poll_tick(cx).is_ready() {}
+        let mut state = pool.lock();
+        state.idle.retain_mut(|idle| idle.since.elapsed() < IDLE_TIME && is_quiet(&mut idle.link, cx));
+        if state.idle.is_empty() {
+            state.idle = Vec::new();
+            state.sweeper = Sweeper::None;
+            return Poll::Ready(());
         }
-    }
+        state.sweeper = Sweeper::Waits(cx.waker().clone());
+        Poll::Pending
+    })
+    .await;
 }

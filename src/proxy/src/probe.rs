@@ -6,7 +6,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Limited};
 
+use crate::backend::Failed;
 use crate::call::{Call, Download};
+use crate::flow::Link;
 use crate::reply::ReplyHead;
 use crate::{BackendFailure, Target, backend};
 
@@ -46,7 +48,7 @@ async fn ask(
 ) -> Result<http::response::Parts, BackendFailure> {
     let out = head.into_bytes();
     let exchange = async {
-        let mut call = Call::new(backend::open(target, timeout, None).await?, out, None);
+        let mut call = Call::new(open(target, timeout).await?, out, None);
         let mut reply = ReplyHead::default();
         call.reply(&mut reply, false, None).await.map_err(|error| {
             tracing::debug!("probe of {target:?} got no answer: {error:?}");
@@ -60,9 +62,19 @@ async fn ask(
     tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(BackendFailure::Timeout))
 }
 
+async fn open(target: &Target, timeout: Duration) -> Result<Link, BackendFailure> {
+    backend::open(target, timeout, None).await.map_err(|Failed { kind, cause }| {
+        // That nothing listens yet is what a probe is for.
+        if kind == BackendFailure::WrongPeer {
+            tracing::error!("{cause}");
+        }
+        kind
+    })
+}
+
 /// Sends one `GET` and returns all of the answer.
 pub(crate) async fn fetch(
-    link: crate::flow::Link,
+    link: Link,
     host: &str,
     path: &str,
 ) -> Result<(http::response::Parts, Download), &'static str> {
@@ -103,7 +115,7 @@ pub async fn read(
     );
     let (timeout, bytes) = limits;
     let exchange = async {
-        let link = backend::open(target, timeout, None).await?;
+        let link = open(target, timeout).await?;
         let (mut call, mut reply) = (Call::new(link, out.into_bytes(), None), ReplyHead::default());
         call.reply(&mut reply, false, None).await.map_err(|_| broken())?;
         if reply.status != StatusCode::OK.as_u16() {

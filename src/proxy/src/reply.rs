@@ -1,13 +1,15 @@
 //! The head of a server's answer.
 
 use std::mem::MaybeUninit;
+use std::task::{Context, Poll};
 
 use crate::fields::{Fields, Options, Part};
+use crate::flow::Link;
 use crate::framing::{Broken, Length, content_length};
 use crate::kind::Kind;
 
 /// Bytes of an answer's head.
-pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Fields of an answer: more than any server sends.
 const FIELDS_MAX: usize = 200;
 
@@ -87,6 +89,58 @@ impl ReplyHead {
     /// Whether a length may be told although there is no body.
     pub(crate) fn tells_length(&self) -> bool {
         self.length != Length::Empty || ((self.to_head || self.status == 304) && self.status != 204)
+    }
+}
+
+/// Why no head of an answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoReply {
+    /// The connection ended before the first byte.
+    Closed,
+    BrokenOff,
+    NotHttp,
+}
+
+impl NoReply {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Closed => "it closed the connection",
+            Self::BrokenOff => "it closed the connection within the head",
+            Self::NotHttp => "what it says is not HTTP",
+        }
+    }
+}
+
+/// Reads the head of an answer, skipping those that only say that it will come.
+pub(crate) fn poll_head(
+    cx: &mut Context<'_>,
+    server: &mut Link,
+    reply: &mut ReplyHead,
+    to_head: bool,
+) -> Poll<Result<(), NoReply>> {
+    loop {
+        if !server.input.is_empty() {
+            match reply.read(server.input.bytes(), to_head) {
+                Ok(Some(length)) => {
+                    server.input.consume(length);
+                    if reply.is_interim() {
+                        continue;
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(None) if server.input.bytes().len() < HEAD_BYTES_MAX => {}
+                _ => return Poll::Ready(Err(NoReply::NotHttp)),
+            }
+            if server.input.is_full() {
+                server.input.grow(HEAD_BYTES_MAX);
+            }
+        }
+        match server.poll_fill(cx) {
+            Poll::Ready(Ok(1..)) => {}
+            Poll::Ready(_) if server.input.is_empty() => return Poll::Ready(Err(NoReply::Closed)),
+            Poll::Ready(_) => return Poll::Ready(Err(NoReply::BrokenOff)),
+            Poll::Pending => return Poll::Pending,
+        }
     }
 }
 

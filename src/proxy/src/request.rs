@@ -133,9 +133,9 @@ impl RequestHead {
         !matches!(self.length, Length::Empty | Length::Known(0))
     }
 
-    /// Whether doing it twice is like doing it once (RFC 9110 section 9.2.2).
-    pub(crate) fn is_idempotent(&self) -> bool {
-        matches!(self.method(), b"GET" | b"HEAD" | b"PUT" | b"DELETE" | b"OPTIONS")
+    /// Whether it can be sent twice: nothing is changed by that (RFC 9110 section 9.2.2), and all of it is here.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        !self.has_body() && matches!(self.method(), b"GET" | b"HEAD" | b"PUT" | b"DELETE" | b"OPTIONS")
     }
 
     /// Whether the other end wants to go on after the answer.

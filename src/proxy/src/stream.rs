@@ -1,9 +1,11 @@
 //! A connection to a browser or a server, of any kind.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
@@ -62,6 +64,34 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, inner => Pin::new(inner).poll_shutdown(cx))
+    }
+}
+
+impl Stream {
+    /// Ready when something has come, or the end; also now and then when nothing has. A reader that is woken then.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Plain(Socket::Tcp(stream)) => stream.poll_read_ready(cx).map(|_| ()),
+            Self::Plain(Socket::Unix(stream)) => stream.poll_read_ready(cx).map(|_| ()),
+            // What TLS has read already is known to TLS alone.
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Whether nothing has come, not even the end, by what the kernel knows at this moment.
+    pub(crate) fn is_silent(&self) -> bool {
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match socket {
+            Socket::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Socket::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+            #[cfg(test)]
+            Socket::Memory(_) => return true,
+        };
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
