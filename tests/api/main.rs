@@ -21,6 +21,7 @@
 
 mod database;
 mod differential;
+mod failures;
 mod routes;
 mod threats;
 mod trial;

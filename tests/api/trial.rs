@@ -17,6 +17,7 @@ pub struct Trial {
     directory: tempfile::TempDir,
     port: u16,
     inner_port: u16,
+    with_tls: bool,
     // Dropped in this order: the daemon, the helper, then the account with what still runs.
     hubd: Option<Process>,
     helper: Option<Process>,
@@ -31,6 +32,17 @@ impl Trial {
         trial
     }
 
+    /// The same with a certificate, so that browsers may speak HTTP/2.
+    pub fn start_tls(tables: &str) -> Self {
+        let mut trial = Self::prepared(&format!("ssl_cert = \"cert.pem\"\nssl_key = \"key.pem\"\n{tables}"));
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        trial.write("cert.pem", &made.cert.pem(), 0o644);
+        trial.write("key.pem", &made.signing_key.serialize_pem(), 0o600);
+        trial.with_tls = true;
+        trial.run();
+        trial
+    }
+
     /// Everything is there, nothing runs yet.
     pub fn prepared(tables: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -41,8 +53,8 @@ impl Trial {
             Person::new(&format!("hubt-api-{number}"), PersonKind::Ordinary)
         });
         let directory = tempfile::Builder::new().prefix("hubt-api").tempdir().expect("a directory");
-        let trial =
-            Self { directory, port: free_port(), inner_port: free_port(), hubd: None, helper: None, person };
+        let (port, inner_port, with_tls) = (free_port(), free_port(), false);
+        let trial = Self { directory, port, inner_port, with_tls, hubd: None, helper: None, person };
         trial.write_files(tables);
         trial
     }
@@ -89,7 +101,15 @@ impl Trial {
 
     /// A browser without cookies.
     pub fn web(&self) -> Web {
-        Web::plain(SocketAddr::from(([127, 0, 0, 1], self.port)))
+        if self.with_tls {
+            return Web::tls(self.address(), &self.path("cert.pem"));
+        }
+        Web::plain(self.address())
+    }
+
+    /// Where browsers go.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     /// A program of this machine, at the port where user servers reach the hub.

@@ -74,6 +74,14 @@ pub fn finish(hub: &Arc<Hub>, parts: &Parts, error: PageError) -> Response {
             let body = serde_json::json!({ "status": error.status.as_u16(), "message": error.message });
             visit.json(error.status, &body)
         }
+        // JupyterHub shows programs a page here.
+        PageError::Http(error) if user_url::prefers_json(&parts.headers) => {
+            let message = error.message.as_deref().or_else(|| error.status.canonical_reason());
+            visit.json(
+                error.status,
+                &serde_json::json!({ "status": error.status.as_u16(), "message": message }),
+            )
+        }
         PageError::Http(error) => error_page(&visit, &error),
     }
 }

@@ -183,9 +183,11 @@ fn origin_of(url: &str) -> String {
 
 /// Whether a program asks: its `Accept` prefers JSON, or a path segment is `api`.
 pub fn wants_json(headers: &HeaderMap, path: &str) -> bool {
-    if path.split('/').any(|segment| segment == "api") {
-        return true;
-    }
+    path.split('/').any(|segment| segment == "api") || prefers_json(headers)
+}
+
+/// Whether the `Accept` header prefers JSON to a page.
+pub fn prefers_json(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     preferred(accept) == Some("application/json")
 }
