@@ -66,6 +66,9 @@ fn check(command_line: &CommandLine, environment: &Environment) -> anyhow::Resul
     for file in &values.files {
         println!("read {}", file.display());
     }
+    for (name, later, earlier) in &values.replaced {
+        println!("{name}: {later} wins over {earlier}");
+    }
     if let Some(text) = people_by_record(&plan) {
         eprintln!("warning: {text}");
     }

@@ -37,15 +37,16 @@ impl Line<'_> {
         let text = self.text();
         let status = self.status.as_u16();
         let path = self.uri.path();
+        let route = scrub_path(path);
         let (user, ms) = (self.asker, self.took.as_secs_f64() * 1000.0);
         let quiet = status == 304
             || (status < 300
                 && (path.contains("/static/") || path.ends_with("/health") || path.ends_with("/logo")));
         match status {
-            _ if quiet => tracing::debug!(target: "hubd::access", user, status, ms, "{text}"),
-            ..400 => tracing::info!(target: "hubd::access", user, status, ms, "{text}"),
-            400..500 => tracing::warn!(target: "hubd::access", user, status, ms, "{text}"),
-            _ => tracing::error!(target: "hubd::access", user, status, ms, "{text}"),
+            _ if quiet => tracing::debug!(target: "hubd::access", user, route, status, ms, "{text}"),
+            ..400 => tracing::info!(target: "hubd::access", user, route, status, ms, "{text}"),
+            400..500 => tracing::warn!(target: "hubd::access", user, route, status, ms, "{text}"),
+            _ => tracing::error!(target: "hubd::access", user, route, status, ms, "{text}"),
         }
     }
 

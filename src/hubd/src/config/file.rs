@@ -52,13 +52,12 @@ pub fn read(path: &Path, problems: &mut Vec<Problem>) -> Vec<Assignment> {
     let text = match read_text(path) {
         Ok(text) => text,
         Err(error) => {
-            problems.push(Problem::new(&whole, format!("cannot be read: {error}"), read_cure(&error)));
+            problems.push(Problem::new(&whole, format!("cannot be read: {error}"), read_cure(path, &error)));
             return Vec::new();
         }
     };
     if path.extension().is_some_and(|extension| extension == "py") {
-        let cure =
-            "write the options as TOML: c.JupyterHub.port = 8000 becomes port = 8000 below [JupyterHub]";
+        let cure = format!("turn it into TOML: hubd import-config {} -o hubd.toml", path.display());
         problems.push(Problem::new(&whole, "is a Python file, and hubd runs no Python", cure));
         return Vec::new();
     }
@@ -74,13 +73,26 @@ fn read_text(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-fn read_cure(error: &std::io::Error) -> &'static str {
+fn read_cure(path: &Path, error: &std::io::Error) -> String {
+    let shown = path.display();
     match error.kind() {
         std::io::ErrorKind::PermissionDenied => {
-            "let the daemon's user read it: chgrp hubd FILE; chmod 640 FILE"
+            format!("let the daemon's user read it: chgrp hubd {shown}; chmod 640 {shown}")
         }
-        std::io::ErrorKind::InvalidData => "save it as UTF-8",
-        _ => "check the name",
+        std::io::ErrorKind::NotFound => {
+            format!("check the name, or make the file: hubd --generate-config -f {shown}")
+        }
+        std::io::ErrorKind::InvalidData => "save it as UTF-8".to_owned(),
+        _ => "check the name".to_owned(),
+    }
+}
+
+/// What to do about a mistake of TOML's own, by the parser's words.
+fn syntax_cure(message: &str) -> &'static str {
+    if message.contains("duplicate key") {
+        "delete one of both: an option stands once in a table, and a [Class] once in a file"
+    } else {
+        "finish this line: a text needs both quotes, a list ends with ], a table name stands in [ ]"
     }
 }
 
@@ -95,9 +107,8 @@ fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Vec<Assignment
     if !errors.is_empty() {
         for error in errors.iter().take(SYNTAX_PROBLEMS_MAX) {
             let origin = error.span().map_or(Origin::WholeFile(path.to_path_buf()), |span| at(span.start));
-            let cure =
-                "finish this line: a text needs both quotes, a list ends with ], a table name stands in [ ]";
-            problems.push(Problem::new(&origin, format!("not valid TOML: {}", error.message().trim()), cure));
+            let (text, cure) = (error.message().trim(), syntax_cure(error.message()));
+            problems.push(Problem::new(&origin, format!("not valid TOML: {text}"), cure));
         }
         return Vec::new();
     }

@@ -28,6 +28,8 @@ pub struct Values {
     parts: BTreeMap<(String, &'static str), BTreeMap<String, Origin>>,
     /// What works but should be written differently.
     pub warnings: Vec<Problem>,
+    /// What a later file or the command line says otherwise: name, the later place, the earlier one.
+    pub replaced: Vec<(String, Origin, Origin)>,
     /// The files that were read.
     pub files: Vec<PathBuf>,
 }
@@ -60,7 +62,7 @@ impl Values {
             return;
         }
         self.parts.insert(name.clone(), parts);
-        self.set.insert(name, (value, assignment.origin.clone()));
+        self.put(name, value, assignment.origin.clone());
     }
 
     pub(super) fn argument(
@@ -82,9 +84,17 @@ impl Values {
             Some((present, _)) if seen.contains(&name) => present.extend(value),
             _ => {
                 self.parts.remove(&name);
-                self.set.insert(name.clone(), (value, origin));
+                self.put(name.clone(), value, origin);
                 seen.push(name);
             }
+        }
+    }
+
+    /// Notes whom a value takes the place of, if somebody decided that one.
+    fn put(&mut self, name: (String, &'static str), value: Value, origin: Origin) {
+        let shown = format!("{}.{}", name.0, name.1);
+        if let Some((_, earlier)) = self.set.insert(name, (value, origin.clone())) {
+            self.replaced.push((shown, origin, earlier));
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 
-use super::Finding;
+use super::{Finding, Machine};
 use crate::config::Values;
 use crate::config::plan::{Plan, TlsPlan};
 use crate::config::{SERVICE_DIRECTORY, problem::Origin};
@@ -59,7 +59,7 @@ pub fn secrets(plan: &Plan, values: &Values, found: &mut Vec<Finding>) {
 }
 
 /// Certificates that have ended or end soon.
-pub fn certificates(plan: &Plan, found: &mut Vec<Finding>) {
+pub fn certificates(plan: &Plan, machine: &Machine, found: &mut Vec<Finding>) {
     let TlsPlan::Files(pairs) = &plan.tls else { return };
     for pair in pairs {
         let path = pair.certificate.display();
@@ -72,7 +72,7 @@ pub fn certificates(plan: &Plan, found: &mut Vec<Finding>) {
             continue;
         };
         let cure = "renew it: certbot renew; hubd notices new files by itself";
-        match end.duration_since(SystemTime::now()) {
+        match end.duration_since(machine.now) {
             Err(_) => found.push(Finding::bad(format!("the certificate {path} has expired"), cure)),
             Ok(left) if left < EXPIRES_SOON => {
                 let days = left.as_secs() / 86_400;
@@ -216,5 +216,73 @@ mod tests {
         found.clear();
         policy(&path, &mut found);
         assert!(super::super::is_ill(&found));
+    }
+
+    /// What is found with a configuration in which `DIR` is a directory with these files and modes.
+    fn found(
+        configuration: &str,
+        files: &[(&str, &str, u32)],
+        look: impl Fn(&Plan, &Values, &mut Vec<Finding>),
+    ) -> Vec<Finding> {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text, mode) in files {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(*mode)).unwrap();
+        }
+        let path = directory.path().join("hubd.toml");
+        std::fs::write(&path, configuration.replace("DIR", &directory.path().display().to_string())).unwrap();
+        let environment = crate::run::Environment::default();
+        let (values, plan) = crate::run::configured(Some(&path), &[], &environment).ok().unwrap();
+        let mut found = Vec::new();
+        look(&plan, &values, &mut found);
+        found
+    }
+
+    #[test]
+    fn files_with_secrets_that_others_can_read_are_named() {
+        let configuration = "[JupyterHub]\ndb_url = \"DIR/db\"\ncookie_secret_file = \"DIR/secret\"\n\
+                             ssl_cert = \"DIR/cert\"\nssl_key = \"DIR/key\"\n";
+        let files = |mode: u32| ["db", "secret", "cert", "key"].map(|name| (name, "", mode));
+        assert_eq!(found(configuration, &files(0o640), secrets), []);
+        let told = found(configuration, &files(0o644), secrets);
+        let what: Vec<&str> = told.iter().map(|finding| finding.what.as_str()).collect();
+        assert_eq!(what.len(), 3, "{what:?}");
+        for (name, what) in ["/db", "/secret", "/key"].iter().zip(what) {
+            assert!(
+                what.contains(&format!("{name} can be read or written by anybody (mode 0644)")),
+                "{what}"
+            );
+        }
+        assert!(told[0].cure.starts_with("chmod o= "), "{told:?}");
+    }
+
+    #[test]
+    fn certificates_that_end_soon_or_have_ended_are_told_with_their_renewal() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(["hub.example.org".to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(2031, 5, 6);
+        let pem = parameters.self_signed(&key).unwrap().pem();
+        let end = not_after(&pem).unwrap();
+        let told = |now: SystemTime, text: &str| {
+            let machine = Machine { root: "/".into(), now };
+            let configuration = "[JupyterHub]\nssl_cert = \"DIR/cert\"\n";
+            found(configuration, &[("cert", text, 0o600)], |plan, _, found| {
+                certificates(plan, &machine, found)
+            })
+            .remove(0)
+        };
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        assert!(told(end - days(90), &pem).what.contains("is good for 90 days"));
+        let soon = told(end - days(10), &pem);
+        assert!(soon.what.contains("expires in 10 days") && soon.cure.contains("certbot renew"), "{soon:?}");
+        assert_eq!(soon.severity, super::super::Severity::Warning);
+        let over = told(end + days(1), &pem);
+        assert!(
+            over.what.contains("has expired") && over.severity == super::super::Severity::Bad,
+            "{over:?}"
+        );
+        assert!(told(end, "nonsense").what.contains("no end of validity"));
     }
 }

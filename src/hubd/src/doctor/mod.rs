@@ -7,8 +7,10 @@ mod files;
 mod pam;
 mod system;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use hubd_hub::settings::AuthenticatorKind;
 use serde::Serialize;
 
 use crate::cli::CommandLine;
@@ -54,9 +56,34 @@ impl Finding {
     }
 }
 
+/// What is looked at: the files of the kernel and of services below a root, and the time.
+struct Machine {
+    root: PathBuf,
+    now: SystemTime,
+}
+
+impl Machine {
+    /// The machine that this process runs on.
+    fn this() -> Self {
+        Self { root: PathBuf::from("/"), now: SystemTime::now() }
+    }
+
+    /// A path below the root.
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// The text of a file, if there is one.
+    fn text(&self, path: &str) -> Option<String> {
+        std::fs::read_to_string(self.path(path)).ok()
+    }
+}
+
 /// Looks at everything.
 pub fn findings(command_line: &CommandLine, environment: &Environment) -> Vec<Finding> {
-    let mut found = Vec::new();
+    let (mut found, machine) = (Vec::new(), Machine::this());
+    // With a configuration that cannot be read, what is usual is looked at.
+    let (mut uses_pam, mut is_trial) = (true, false);
     match run::configured(command_line.config.as_deref(), command_line.arguments(), environment) {
         Ok((values, plan)) => {
             found.push(Finding::good(format!("the configuration is good: {}", plan.public_url)));
@@ -68,10 +95,12 @@ pub fn findings(command_line: &CommandLine, environment: &Environment) -> Vec<Fi
                 system::ports(&plan, &mut found);
             }
             files::secrets(&plan, &values, &mut found);
-            files::certificates(&plan, &mut found);
+            files::certificates(&plan, &machine, &mut found);
             system::helper(&plan, &mut found);
             system::disk(&plan, &mut found);
-            system::selinux(&plan, &mut found);
+            system::selinux(&plan, &machine, &mut found);
+            uses_pam = matches!(plan.settings.authenticator.kind, AuthenticatorKind::Pam);
+            is_trial = plan.simple_spawner;
         }
         Err(problems) => {
             for problem in problems.0 {
@@ -79,10 +108,13 @@ pub fn findings(command_line: &CommandLine, environment: &Environment) -> Vec<Fi
             }
         }
     }
-    let policy = files::policy(Path::new(POLICY), &mut found);
-    pam::service(&policy.pam_service, &mut found);
-    system::cgroups(&mut found);
-    system::clock(&mut found);
+    // The helper of a trial has a policy of its own, wherever that is.
+    let policy = (!is_trial).then(|| files::policy(Path::new(POLICY), &mut found));
+    if let Some(policy) = policy.filter(|_| uses_pam) {
+        pam::service(&policy.pam_service, &mut found);
+    }
+    system::cgroups(&machine, &mut found);
+    system::clock(&machine, system::installed(), &mut found);
     found
 }
 

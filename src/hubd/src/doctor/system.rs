@@ -5,8 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::Finding;
 use super::files::of_service;
+use super::{Finding, Machine};
 use crate::config::plan::Plan;
 use crate::control;
 use crate::listen::{self, Place};
@@ -93,22 +93,23 @@ pub fn disk(plan: &Plan, found: &mut Vec<Finding>) {
 }
 
 /// Whether SELinux keeps a front proxy from hubd.
-pub fn selinux(plan: &Plan, found: &mut Vec<Finding>) {
-    let booleans = Path::new("/sys/fs/selinux/booleans");
-    let enforcing = std::fs::read_to_string("/sys/fs/selinux/enforce").is_ok_and(|text| text.trim() == "1");
+pub fn selinux(plan: &Plan, machine: &Machine, found: &mut Vec<Finding>) {
+    let enforcing = machine.text("/sys/fs/selinux/enforce").is_some_and(|text| text.trim() == "1");
     if !enforcing || plan.proxy.trusted_proxies.is_empty() {
         return;
     }
-    let boolean = std::fs::read_to_string(booleans.join("httpd_can_network_connect"));
-    if boolean.is_ok_and(|text| text.starts_with('0')) {
+    let boolean = machine.text("/sys/fs/selinux/booleans/httpd_can_network_connect");
+    if boolean.is_some_and(|text| text.starts_with('0')) {
         let what = "SELinux keeps nginx and Apache from connecting to hubd (502 and 503 in their logs)";
         found.push(Finding::bad(what, "setsebool -P httpd_can_network_connect on"));
+    } else {
+        found.push(Finding::good("SELinux lets front proxies connect"));
     }
 }
 
 /// Whether limits of memory and processor time can hold.
-pub fn cgroups(found: &mut Vec<Finding>) {
-    let Ok(controllers) = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers") else {
+pub fn cgroups(machine: &Machine, found: &mut Vec<Finding>) {
+    let Some(controllers) = machine.text("/sys/fs/cgroup/cgroup.controllers") else {
         let cure = "boot with systemd.unified_cgroup_hierarchy=1";
         return found
             .push(Finding::warning("there is no cgroup version 2: limits of servers do not hold", cure));
@@ -125,17 +126,19 @@ pub fn cgroups(found: &mut Vec<Finding>) {
     }
 }
 
+/// When this program was installed, as far as its file says.
+pub fn installed() -> Option<SystemTime> {
+    std::env::current_exe().and_then(std::fs::metadata).and_then(|metadata| metadata.modified()).ok()
+}
+
 /// Whether the clock is before the time at which this program was installed: certificates and cookies would not count.
-pub fn clock(found: &mut Vec<Finding>) {
-    let installed =
-        std::env::current_exe().and_then(std::fs::metadata).and_then(|metadata| metadata.modified());
-    if installed.is_ok_and(|installed| installed > SystemTime::now()) {
+pub fn clock(machine: &Machine, installed: Option<SystemTime>, found: &mut Vec<Finding>) {
+    if installed.is_some_and(|installed| installed > machine.now) {
         let what = "the clock is wrong: it is before the time at which hubd was installed";
         return found.push(Finding::bad(what, "timedatectl set-ntp true"));
     }
-    let unsynchronised = Path::new("/run/systemd/timesync").exists()
-        && !Path::new("/run/systemd/timesync/synchronized").exists();
-    if unsynchronised {
+    let state = |name: &str| machine.path(&format!("/run/systemd/timesync{name}")).exists();
+    if state("") && !state("/synchronized") {
         let what = "the clock has not been set by the network since the start";
         found.push(Finding::warning(what, "timedatectl timesync-status"));
     } else {
@@ -145,14 +148,92 @@ pub fn clock(found: &mut Vec<Finding>) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::Severity;
     use super::*;
+    use crate::run::{self, Environment};
+
+    /// A machine of these files, and what a plan of this configuration finds there.
+    fn found(
+        files: &[(&str, &str)],
+        configuration: &str,
+        look: impl Fn(&Plan, &Machine, &mut Vec<Finding>),
+    ) -> Vec<(Severity, String)> {
+        let root = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let path = root.path().join("hubd.toml");
+        std::fs::write(&path, configuration).unwrap();
+        let (_, plan) = run::configured(Some(&path), &[], &Environment::default()).ok().unwrap();
+        let machine = Machine { root: root.path().to_owned(), now: SystemTime::now() };
+        let mut found = Vec::new();
+        look(&plan, &machine, &mut found);
+        found
+            .into_iter()
+            .map(|finding| (finding.severity, format!("{}: {}", finding.what, finding.cure)))
+            .collect()
+    }
 
     #[test]
-    fn this_machine_can_be_looked_at() {
-        let mut found = Vec::new();
-        cgroups(&mut found);
-        clock(&mut found);
-        assert_eq!(found.len(), 2, "{found:?}");
-        assert!(found.iter().all(|finding| !finding.what.is_empty()));
+    fn selinux_matters_where_it_enforces_and_a_front_proxy_is_there() {
+        let proxy = "[JupyterHub]\ntrusted_proxies = [\"127.0.0.1\"]\n";
+        let enforce = ("sys/fs/selinux/enforce", "1");
+        let boolean = |value| ("sys/fs/selinux/booleans/httpd_can_network_connect", value);
+        let told = found(&[enforce, boolean("0 0")], proxy, selinux);
+        assert!(
+            told[0].0 == Severity::Bad && told[0].1.contains("setsebool -P httpd_can_network_connect on")
+        );
+        assert_eq!(found(&[enforce, boolean("1 1")], proxy, selinux)[0].0, Severity::Good);
+        assert_eq!(found(&[enforce, boolean("0 0")], "", selinux), []);
+        assert_eq!(found(&[("sys/fs/selinux/enforce", "0"), boolean("0 0")], proxy, selinux), []);
+        assert_eq!(found(&[], proxy, selinux), []);
+    }
+
+    #[test]
+    fn controllers_that_are_missing_are_named() {
+        let told = |text: Option<&str>| {
+            let files: Vec<(&str, &str)> =
+                text.map(|text| ("sys/fs/cgroup/cgroup.controllers", text)).into_iter().collect();
+            found(&files, "", |_, machine, found| cgroups(machine, found)).remove(0)
+        };
+        assert_eq!(told(Some("cpuset cpu io memory pids")).0, Severity::Good);
+        let (severity, text) = told(Some("cpu pids\n"));
+        assert!(severity == Severity::Warning && text.contains("missing: memory"), "{text}");
+        assert!(told(None).1.contains("no cgroup version 2"));
+    }
+
+    #[test]
+    fn a_clock_before_the_installation_is_wrong_and_one_that_nobody_set_is_told() {
+        let clock_of = |files: &[(&str, &str)], ahead: u64| {
+            let look = |_: &Plan, machine: &Machine, found: &mut Vec<Finding>| {
+                let installed = machine.now - Duration::from_secs(10) + Duration::from_secs(ahead);
+                clock(machine, Some(installed), found);
+            };
+            found(files, "", look).remove(0)
+        };
+        assert_eq!(clock_of(&[], 0).0, Severity::Good);
+        assert!(clock_of(&[], 3600).1.contains("the clock is wrong"));
+        let directory = ("run/systemd/timesync/x", "");
+        assert!(clock_of(&[directory], 0).1.contains("has not been set"));
+        assert_eq!(clock_of(&[directory, ("run/systemd/timesync/synchronized", "")], 0).0, Severity::Good);
+    }
+
+    #[test]
+    fn ports_and_sockets_that_are_taken_are_named() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = held.local_addr().unwrap().port();
+        let text = format!(
+            "[JupyterHub]\nbind_url = \"http://127.0.0.1:{port}\"\nhub_bind_url = \"unix:/dev/null\"\nhub_connect_url = \"http://h\"\n"
+        );
+        let told = found(&[], &text, |plan, _, found| ports(plan, found));
+        assert!(told[0].0 == Severity::Bad && told[0].1.contains("(pid "), "{told:?}");
+        assert!(told[1].0 == Severity::Bad && told[1].1.contains("/dev/null is there already"), "{told:?}");
+        drop(held);
+        let told = found(&[], &text, |plan, _, found| ports(plan, found));
+        assert_eq!(told[0], (Severity::Good, format!("port {port} is free: ")));
     }
 }
