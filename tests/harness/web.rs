@@ -27,6 +27,11 @@ struct Cookie {
     path: String,
 }
 
+/// A connection, over TLS or not.
+pub trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
 /// What came back.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -231,30 +236,30 @@ impl Web {
         self.request(method, &target, &headers, body.as_bytes())
     }
 
-    fn exchange(&self, message: &[u8]) -> std::io::Result<Vec<u8>> {
-        let mut tcp = TcpStream::connect_timeout(&self.address, READ_LIMIT)?;
+    /// A connection to the address, with TLS if the browser speaks it.
+    ///
+    /// # Errors
+    /// Nobody listens there; a wrong certificate is told by the first byte that is read or written.
+    pub fn connect(&self) -> std::io::Result<Box<dyn Stream>> {
+        let tcp = TcpStream::connect_timeout(&self.address, READ_LIMIT)?;
         tcp.set_read_timeout(Some(READ_LIMIT))?;
         tcp.set_nodelay(true)?;
+        let Some(config) = &self.tls else { return Ok(Box::new(tcp)) };
+        let name = ServerName::try_from("localhost").expect("a valid name");
+        let client =
+            rustls::ClientConnection::new(Arc::clone(config), name).map_err(std::io::Error::other)?;
+        Ok(Box::new(rustls::StreamOwned::new(client, tcp)))
+    }
+
+    fn exchange(&self, message: &[u8]) -> std::io::Result<Vec<u8>> {
         let mut answer = Vec::new();
-        match &self.tls {
-            None => {
-                tcp.write_all(message)?;
-                tcp.read_to_end(&mut answer)?;
-            }
-            Some(config) => {
-                let name = ServerName::try_from("localhost").expect("a valid name");
-                let client =
-                    rustls::ClientConnection::new(Arc::clone(config), name).map_err(std::io::Error::other)?;
-                let mut stream = rustls::StreamOwned::new(client, tcp);
-                stream.write_all(message)?;
-                // A peer that ends without TLS's goodbye is noticed by the length of the answer.
-                match stream.read_to_end(&mut answer) {
-                    Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => return Err(error),
-                    _ => {}
-                }
-            }
+        let mut stream = self.connect()?;
+        stream.write_all(message)?;
+        match stream.read_to_end(&mut answer) {
+            // A peer that ends without TLS's goodbye is noticed by the length of the answer.
+            Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => Err(error),
+            _ => Ok(answer),
         }
-        Ok(answer)
     }
 
     fn cookies_for(&self, target: &str) -> String {

@@ -101,7 +101,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Turn a jupyterhub_config.py into a hubd.toml, and list what has no counterpart
+    /// Turn a jupyterhub_config.py, or the config.yaml of The Littlest JupyterHub, into a hubd.toml, and list what has
+    /// no counterpart
     ImportConfig {
         /// The file
         file: PathBuf,

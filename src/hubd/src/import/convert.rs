@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Settings;
 use super::python::Py;
 use crate::config;
+use crate::config::value::Kind;
 
 /// Something that is not in the new file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +142,8 @@ fn one(class: &str, key: &str, line: usize, value: &Py, imported: &mut Imported)
         how: refusal(class, key)
             .unwrap_or_else(|| format!("neither hubd nor JupyterHub 6.1 has an option {class}.{key}")),
     })?;
-    let toml = toml(value).ok_or_else(|| Remark {
+    let hex = hex_of_secret(&option.kind, value);
+    let toml = hex.or_else(|| toml(value)).ok_or_else(|| Remark {
         line,
         what: format!("{} holds bytes, or a key that is no text", what()),
         how: "write it by hand; a secret belongs in a file, as cookie_secret_file".to_owned(),
@@ -153,6 +155,13 @@ fn one(class: &str, key: &str, line: usize, value: &Py, imported: &mut Imported)
         }
         Err(why) => Err(Remark { line, what: format!("{}: {why}", what()), how: option.help.to_owned() }),
     }
+}
+
+/// Bytes that sign something, as hubd writes them.
+fn hex_of_secret(kind: &Kind, value: &Py) -> Option<toml::Value> {
+    let Py::Bytes(bytes) = value else { return None };
+    let hex = || bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    (*kind == Kind::Secret).then(|| toml::Value::String(hex()))
 }
 
 /// The value as TOML; nothing for what TOML has not.

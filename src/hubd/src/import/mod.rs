@@ -1,12 +1,17 @@
 //! `hubd import-config`: a `jupyterhub_config.py` as hubd.toml, without Python.
 //!
 //! What is data becomes an option; what is code, or has no counterpart, is listed with its line and the way to do it
-//! here. `statements.rs` takes the file apart, `python.rs` reads values, `convert.rs` finds the options.
+//! here. `statements.rs` takes the file apart, `python/` reads values, `convert.rs` finds the options. The
+//! `config.yaml` of The Littlest JupyterHub is read by `yaml.rs` and `tljh.rs`.
 
 mod convert;
+#[cfg(test)]
+mod documents;
 mod operations;
 mod python;
 mod statements;
+mod tljh;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -29,36 +34,48 @@ pub struct Import {
     pub remarks: Vec<Remark>,
 }
 
-/// Reads a `jupyterhub_config.py`.
+/// Reads a `jupyterhub_config.py`, or the `config.yaml` of The Littlest JupyterHub.
 pub fn file(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Import> {
     use std::io::Read;
     let mut source = String::new();
     let open = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     open.take(FILE_BYTES_MAX).read_to_string(&mut source).with_context(|| path.display().to_string())?;
+    let mut remarks = Vec::new();
+    if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+        let leaves = yaml::read(&source, &mut remarks);
+        let settings = tljh::settings(leaves, &mut remarks);
+        return Ok(import(path, settings, remarks));
+    }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let world = World {
         variables: BTreeMap::new(),
+        aliases: BTreeMap::new(),
         environment,
         directory: directory.to_path_buf(),
         file: path.to_path_buf(),
     };
-    let (settings, mut remarks) = assignments(&source, world);
+    let settings = assignments(&source, world, &mut remarks);
+    Ok(import(path, settings, remarks))
+}
+
+/// Settings as a file, with what did not get into it.
+fn import(path: &Path, settings: Settings, mut remarks: Vec<Remark>) -> Import {
     let imported = convert::convert(settings, &mut remarks);
     remarks.sort_by_key(|remark| remark.line);
-    Ok(Import { toml: written(&path.display().to_string(), &imported, &remarks), remarks })
+    Import { toml: written(&path.display().to_string(), &imported, &remarks), remarks }
 }
 
 /// What the file sets, by class and trait, with the line.
 pub type Settings = BTreeMap<(String, String), (usize, Py)>;
 
-fn assignments(source: &str, mut world: World<'_>) -> (Settings, Vec<Remark>) {
-    let (mut settings, mut remarks) = (Settings::new(), Vec::new());
+fn assignments(source: &str, mut world: World<'_>, remarks: &mut Vec<Remark>) -> Settings {
+    let mut settings = Settings::new();
     for statement in statements(source) {
         if let Err(remark) = one(&statement, &mut world, &mut settings) {
             remarks.push(remark);
         }
     }
-    (settings, remarks)
+    settings
 }
 
 /// Takes one statement; the error is what it is instead of data.
@@ -66,6 +83,9 @@ fn one(statement: &Statement, world: &mut World<'_>, settings: &mut Settings) ->
     let (text, line) = (statement.text.as_str(), statement.line);
     let remark = |what: String, how: &str| Remark { line, what, how: how.to_owned() };
     let first = text.split_whitespace().next().unwrap_or_default();
+    if first == "from" {
+        names_of_modules(text, world);
+    }
     let harmless = ["import", "from", "pass", "global", "@"].contains(&first)
         || text.starts_with(['"', '\'', '@'])
         || ["def", "class", "async"].contains(&first)
@@ -104,12 +124,27 @@ fn one(statement: &Statement, world: &mut World<'_>, settings: &mut Settings) ->
     }
 }
 
+/// `from os.path import join, dirname as up`: other names for what is known.
+fn names_of_modules(text: &str, world: &mut World<'_>) {
+    let words = text.strip_prefix("from ").and_then(|text| text.split_once(" import "));
+    let Some((module, names)) = words else { return };
+    for name in names.trim_matches(['(', ')', ' ']).split(',') {
+        let (name, alias) = name.split_once(" as ").unwrap_or((name, name));
+        world.aliases.insert(alias.trim().to_owned(), format!("{}.{}", module.trim(), name.trim()));
+    }
+}
+
 /// `name = expression`: a variable for later. What is code stays unknown, and is told where it is used.
 fn variable(text: &str, world: &mut World<'_>) {
     let Some((name, expression)) = text.split_once('=') else { return };
-    let name = name.trim();
+    let (name, expression) = (name.trim(), expression.trim());
+    // `pjoin = os.path.join` is another name for a function.
+    if python::is_function(expression) {
+        world.aliases.insert(name.to_owned(), expression.to_owned());
+        return;
+    }
     if name.chars().all(|c| c.is_alphanumeric() || c == '_') {
-        match python::evaluate(expression.trim(), world) {
+        match python::evaluate(expression, world) {
             Ok(value) => world.variables.insert(name.to_owned(), value),
             Err(_) => world.variables.remove(name),
         };

@@ -67,7 +67,7 @@ fn what_is_code_is_listed_with_its_line_and_the_other_way() {
          c.JupyterHub.authenticator_class = 'oauthenticator.github.GitHubOAuthenticator'\n\
          c.GitHubOAuthenticator.client_id = 'x'\n\
          load_subconfig('more.py')\n\
-         c.JupyterHub.cookie_secret = b'\\xff\\x00'\n\
+         c.JupyterHub.db_url = b'\\xff\\x00'\n\
          c.JupyterHub.hub_port = my_port()\n\
          c.JupyterHub.no_such = 1\n\
          c.JupyterHub.port = 'x'\n\
@@ -126,4 +126,129 @@ fn a_missing_variable_and_a_missing_file_are_told() {
     assert!(import.remarks[0].what.contains("NOT_THERE is not set now"));
     assert!(import.remarks[1].what.contains("No such file"));
     assert!(file(Path::new("/nonexistent/c.py"), &|_| None).is_err());
+}
+
+/// What `tljh-config` writes, with every key that it knows.
+const TLJH: &str = "users:
+  admin:
+  - ann
+  allowed:
+  - ben
+  - carl
+  banned:
+  - dora
+  extra_user_groups:
+    video:
+    - ben
+limits:
+  memory: 4G
+  cpu: 2
+http:
+  port: 8080
+https:
+  enabled: true
+  port: 8443
+  tls:
+    key: /etc/ssl/hub.key
+    cert: /etc/ssl/hub.crt
+  letsencrypt:
+    email: ann@example.org
+    domains:
+    - hub.example.org
+auth:
+  type: dummy
+  DummyAuthenticator:
+    password: some words
+user_environment:
+  default_app: classic
+services:
+  cull:
+    timeout: 1800
+    every: 120
+    max_age: 86400
+base_url: /hub-of-ann
+";
+
+fn import_yaml(source: &str) -> Import {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.yaml");
+    std::fs::write(&path, source).unwrap();
+    let import = file(&path, &|_| None).unwrap();
+    let toml = directory.path().join("hubd.toml");
+    std::fs::write(&toml, &import.toml).unwrap();
+    let mut problems = Vec::new();
+    crate::config::load(Some(&toml), &[], &mut problems);
+    assert_eq!(problems, [], "{}", import.toml);
+    import
+}
+
+#[test]
+fn the_littlest_jupyterhubs_config_yaml_is_taken_over() {
+    let import = import_yaml(TLJH);
+    for line in [
+        "admin_users = [\"ann\"]",
+        "allowed_users = [\"ben\", \"carl\"]",
+        "blocked_users = [\"dora\"]",
+        "port = 8443",
+        "redirect_port = 8080",
+        "ssl_key = \"/etc/ssl/hub.key\"",
+        "ssl_cert = \"/etc/ssl/hub.crt\"",
+        "authenticator_class = \"dummy\"",
+        "password = \"some words\"",
+        "default_url = \"/tree\"",
+        "timeout = 1800",
+        "cull_every = 120",
+        "max_age = 86400",
+        "concurrency = 5",
+        "base_url = \"/hub-of-ann\"",
+        "cleanup_servers = false",
+    ] {
+        has(&import, line);
+    }
+    assert!(!import.toml.contains("allow_all = true"), "{}", import.toml);
+    remarks(&import, 10, "usermod -aG");
+    remarks(&import, 13, "limits = { mem_limit = \"4G\" }");
+    remarks(&import, 14, "limits = { cpu_limit = 2 }");
+    remarks(&import, 24, "certbot(1)");
+    remarks(&import, 1, "usermod --login NAME");
+    remarks(&import, 1, "/opt/tljh/user/bin/jupyterhub-singleuser");
+}
+
+#[test]
+fn what_the_littlest_jupyterhub_does_by_itself_is_written_out() {
+    let import = import_yaml("{}\n");
+    for line in ["port = 80", "allow_all = true", "default_url = \"/lab\"", "enabled = true", "timeout = 600"]
+    {
+        has(&import, line);
+    }
+    remarks(&import, 1, "ListenStream=80 in hubd.socket");
+    let import = import_yaml(
+        "auth:\n  type: oauthenticator.github.GitHubOAuthenticator\n  GitHubOAuthenticator:\n    client_id: x\nlimits:\n  memory: null\nwhat: 1\n",
+    );
+    has(&import, "allow_all = false");
+    remarks(&import, 2, "sssd");
+    remarks(&import, 4, "pam.conf(5)");
+    remarks(&import, 7, "no such key");
+}
+
+#[test]
+fn functions_may_have_other_names() {
+    let import = import(
+        "from os.path import join as pj, dirname\nfrom os import environ\nimport os\nget = os.environ.get\n\
+         c.JupyterHub.db_url = pj('/srv', 'db')\n\
+         c.JupyterHub.pid_file = dirname('/run/x/y')\n\
+         c.JupyterHub.ssl_cert = environ['PROXY_TOKEN']\n\
+         c.JupyterHub.ssl_key = get('NONE', '/key')\n\
+         c.JupyterHub.cookie_secret = bytes.fromhex('00ff')\n",
+    );
+    assert_eq!(import.remarks, []);
+    for line in [
+        "db_url = \"/srv/db\"",
+        "pid_file = \"/run/x\"",
+        "ssl_cert = \"t0ken\"",
+        "ssl_key = \"/key\"",
+        "cookie_secret = \"00ff\"",
+    ] {
+        has(&import, line);
+    }
 }

@@ -36,6 +36,8 @@ pub enum Py {
 pub struct World<'a> {
     /// Variables that were assigned before.
     pub variables: BTreeMap<String, Py>,
+    /// Other names of functions and modules: `pjoin` for `os.path.join`.
+    pub aliases: BTreeMap<String, String>,
     /// The environment.
     pub environment: &'a dyn Fn(&str) -> Option<String>,
     /// Where relative paths start.
@@ -50,6 +52,22 @@ pub fn evaluate(text: &str, world: &World<'_>) -> Result<Py, String> {
     let value = reader.expression()?;
     reader.space();
     if reader.rest().is_empty() { Ok(value) } else { Err(format!("{} is code", short(text))) }
+}
+
+/// Functions that only make data of data.
+const FUNCTIONS: &[&str] = &[
+    "open",
+    "os.environ.get",
+    "os.getenv",
+    "os.path.abspath",
+    "os.path.dirname",
+    "os.path.join",
+    "os.path.realpath",
+];
+
+/// Whether a text is the name of a function that can be called here.
+pub fn is_function(name: &str) -> bool {
+    FUNCTIONS.contains(&name)
 }
 
 /// An expression for a message, in one short line.
@@ -246,7 +264,9 @@ mod tests {
         let environment = |name: &str| (name == "HOME").then(|| "/root".to_owned());
         let variables = [("base".to_owned(), Py::Str("/srv".into()))].into();
         let directory = std::env::temp_dir();
-        evaluate(text, &World { variables, environment: &environment, directory, file: "/etc/x/c.py".into() })
+        let aliases = [("pjoin".to_owned(), "os.path.join".to_owned())].into();
+        let file = "/etc/x/c.py".into();
+        evaluate(text, &World { variables, aliases, environment: &environment, directory, file })
     }
 
     fn text(text: &str) -> Py {
@@ -272,6 +292,8 @@ mod tests {
             ("os.environ.get('NONE', 'y')", text("y")),
             ("os.getenv('NONE')", Py::None),
             ("os.path.join(base, 'db')", text("/srv/db")),
+            ("pjoin(base, 'db')", text("/srv/db")),
+            ("bytes.fromhex('00 fF')", Py::Bytes(vec![0, 255])),
             ("os.path.dirname(__file__)", text("/etc/x")),
             ("f'{base}/{{x}}'", text("/srv/{x}")),
             ("'a b'.split()", Py::List(vec![text("a"), text("b")])),
@@ -285,6 +307,9 @@ mod tests {
     fn code_is_named_and_not_run() {
         for source in [
             "my_hook",
+            "bytes.fromhex('0')",
+            "bytes.fromhex('no hex')",
+            "sys.executable",
             "lambda s: 1",
             "subprocess.check_output(['x'])",
             "[x for x in y]",

@@ -18,6 +18,12 @@ impl Reader<'_> {
             };
             name = format!("{name}.{part}");
         }
+        if let Some(known) =
+            self.world.aliases.get(&name).or_else(|| self.world.aliases.get(name.split('.').next()?))
+        {
+            let below = name.split_once('.').filter(|_| !self.world.aliases.contains_key(&name));
+            name = below.map_or_else(|| known.clone(), |(_, below)| format!("{known}.{below}"));
+        }
         let constant = match name.as_str() {
             "True" => Some(Py::Bool(true)),
             "False" => Some(Py::Bool(false)),
@@ -85,6 +91,12 @@ impl Reader<'_> {
             }
             ("int" | "float", Some(number @ (Py::Int(_) | Py::Float(_)))) => Ok(number.clone()),
             ("str", Some(value)) => as_text(value).map(Py::Str).ok_or_else(|| self.code()),
+            ("bytes.fromhex", Some(Py::Str(text))) => {
+                let digits: String = text.split_whitespace().collect();
+                let bytes =
+                    crate::secrets::from_hex(&digits).ok_or_else(|| format!("{} is no hex", short(text)))?;
+                Ok(Py::Bytes(bytes.to_vec()))
+            }
             ("os.path.join", Some(_)) => {
                 let parts = texts.ok_or_else(|| self.code())?;
                 Ok(Py::Str(parts.iter().collect::<PathBuf>().display().to_string()))
