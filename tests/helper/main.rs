@@ -10,6 +10,8 @@ mod permission;
 mod protocol;
 mod refusals;
 mod same_as_ssh;
+mod scarcity;
 mod services;
 mod sessions;
+mod surroundings;
 mod trial;
