@@ -219,7 +219,19 @@ impl Web {
     }
 
     /// A request to the API with the login cookie, as the scripts of the pages send it.
+    ///
+    /// # Panics
+    /// When there is no answer.
     pub fn api(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.try_api(method, path, body)
+            .unwrap_or_else(|error| panic!("{method} /hub/api/{path} got no answer: {error}"))
+    }
+
+    /// As [`Web::api`].
+    ///
+    /// # Errors
+    /// When the connection fails or the answer is not HTTP/1.1.
+    pub fn try_api(&self, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
         let xsrf = self.cookie("_xsrf").unwrap_or_default();
         let mark = if path.contains('?') { '&' } else { '?' };
         let target = format!("/hub/api/{path}{mark}_xsrf={}", quote(&xsrf));
@@ -233,7 +245,7 @@ impl Web {
             ("Content-Type", "application/json"),
             ("Referer", referer.as_str()),
         ];
-        self.request(method, &target, &headers, body.as_bytes())
+        self.try_request(method, &target, &headers, body.as_bytes())
     }
 
     /// A connection to the address, with TLS if the browser speaks it.

@@ -9,9 +9,12 @@
 //! Pictures and logs of what failed are in `tests/out`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod accounts;
 mod bad_input;
 mod browser;
+mod crowd;
 mod failures;
+mod kills;
 mod logins;
 mod measures;
 mod notebooks;
@@ -44,9 +47,12 @@ fn main() -> ExitCode {
         notebooks::CASES,
         pages::CASES,
         restart::CASES,
+        kills::CASES,
         services::CASES,
+        accounts::CASES,
         takeover::CASES,
         measures::CASES,
+        crowd::CASES,
     ]
     .concat()
     .into_iter()

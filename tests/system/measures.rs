@@ -35,7 +35,7 @@ const STARTS: usize = 5;
 const ATTACKERS: usize = 20;
 
 /// A server that does nothing but say when it began and when it listened.
-const STUB: &str = r#"#!/bin/sh
+pub const STUB: &str = r#"#!/bin/sh
 date +%s%N > "$HOME/began"
 exec /usr/bin/python3 -SE - "$@" <<'END'
 import os, socket, sys, time
