@@ -143,7 +143,7 @@ def fake_sessions(directory, count):
             "session": f"u{os.getuid()}-{number:016x}", "user": user, "uid": os.getuid(), "server": "",
             "profile": "default", "pid": 100_000 + number, "started_at": 1_700_000_000,
             "endpoint": {"unix": f"/nonexistent/{number}"}, "note": json.dumps(note), "stopping": False,
-            "memory_bytes": None, "cpu_microseconds": None}}
+            "memory_bytes": None, "memory_limit_bytes": None, "cpu_microseconds": None}}
 
     async def serve():
         def handler(number):

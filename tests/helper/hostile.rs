@@ -19,7 +19,7 @@ run, eve, victim, locked, password, here = sys.argv[1:7]
 def connect(name): s = socket.socket(socket.AF_UNIX); s.settimeout(40); s.connect(run + "/" + name); return s
 def send(s, body, head=None):
     b = body if isinstance(body, bytes) else json.dumps(body).encode()
-    try: s.sendall((head or b"hub\x03" + struct.pack(">I", len(b))) + b)
+    try: s.sendall((head or b"hub\x04" + struct.pack(">I", len(b))) + b)
     except OSError: pass
 def get(s):
     try:
@@ -89,7 +89,7 @@ for name in [victim, locked, "hubt-nobody-at-all", "root"]: tell("T7-guess", sai
 for _ in range(4): guess = said(login(victim, "guess")[1])
 tell("T7-rate", guess)
 # T8: what is too much
-tell("T8-long", ask(b"x" * 10, head=b"hub\x03" + struct.pack(">I", 1 << 30)))
+tell("T8-long", ask(b"x" * 10, head=b"hub\x04" + struct.pack(">I", 1 << 30)))
 tell("T8-deep", ask(b"[" * 16000))
 tell("T8-note", ask(start(eve, ticket, note="x" * 5000)))
 crowd = [connect("helper.sock") for _ in range(100)]

@@ -43,7 +43,8 @@ fn limits_are_written_and_told_and_running_out_of_memory_is_told_apart() -> Resu
     fs::write(tree.join("cpu.stat"), "usage_usec 678\nuser_usec 600\n")?;
     match connection.ask(&Request::Status)? {
         Reply::Status(now) => {
-            ensure!(now.memory_bytes == Some(12345) && now.cpu_microseconds == Some(678), "{now:?}")
+            ensure!(now.memory_bytes == Some(12345) && now.cpu_microseconds == Some(678), "{now:?}");
+            ensure!(now.memory_limit_bytes == Some(3 << 30), "{now:?}");
         }
         other => bail!("{}", shown(&other)),
     }

@@ -13,7 +13,7 @@ use hubd_tests::helper_process::{HelperProcess, TestUser, shown, start_of, wait_
 
 fn frame_of(body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
-    [b"hub\x03".as_slice(), &length, body].concat()
+    [b"hub\x04".as_slice(), &length, body].concat()
 }
 
 /// Sends bytes and expects a `protocol` refusal, then the end of the connection.
@@ -58,9 +58,9 @@ fn malformed_frames_end_the_process() -> Result<()> {
     let headers: [&[u8]; 5] = [
         b"GET / HTTP/1.1\r\n\r\n",
         b"hub\x04\0\0\0\x02{}",
-        b"hub\x03\xff\xff\xff\xff",
+        b"hub\x04\xff\xff\xff\xff",
         b"hub",
-        b"hub\x03\0\0\0\x09{}",
+        b"hub\x04\0\0\0\x09{}",
     ];
     for header in headers {
         ends(&helper, header).map_err(|e| e.context(String::from_utf8_lossy(header).into_owned()))?;
@@ -115,7 +115,7 @@ fn bytes_after_a_message_do_not_jump_ahead() -> Result<()> {
 fn a_message_that_is_not_finished_in_five_seconds_ends_the_process() -> Result<()> {
     let helper = HelperProcess::start("")?;
     let mut connection = helper.connect()?;
-    connection.send_bytes(b"hub\x03\0\0\0\x20{")?;
+    connection.send_bytes(b"hub\x04\0\0\0\x20{")?;
     let begun = Instant::now();
     // A byte now and then does not buy more time.
     while begun.elapsed() < Duration::from_secs(4) {
@@ -138,7 +138,7 @@ fn somebody_else_than_the_daemon_is_not_served() -> Result<()> {
     let mode = std::fs::metadata(&socket)?.permissions().mode() & 0o777;
     ensure!(mode == 0o660, "{mode:o}");
     let ask = |name: &str| -> Result<String> {
-        let script = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\ns.sendall(b'hub\\x03\\0\\0\\0\\x08\"status\"')\nprint(s.recv(9999))";
+        let script = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\ns.sendall(b'hub\\x04\\0\\0\\0\\x08\"status\"')\nprint(s.recv(9999))";
         let socket = socket.to_string_lossy();
         let output = Command::new("setpriv")
             .args([

@@ -69,7 +69,7 @@ class C:
         self.s = socket.socket(socket.AF_UNIX); self.s.connect(sys.argv[1]); self.s.settimeout(30)
     def ask(self, m):
         if m is not None:
-            b = json.dumps(m).encode(); self.s.sendall(b"hub\x03" + struct.pack(">I", len(b)) + b)
+            b = json.dumps(m).encode(); self.s.sendall(b"hub\x04" + struct.pack(">I", len(b)) + b)
         n = struct.unpack(">I", self.s.recv(8, socket.MSG_WAITALL)[4:])[0]
         r = json.loads(self.s.recv(n, socket.MSG_WAITALL)); print(r); return r
 C().ask({"authenticate": {"user": "bob", "source": None}})

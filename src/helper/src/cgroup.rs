@@ -8,7 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use hubd_proto::{SessionId, message::RefusalCode};
+use hubd_proto::SessionId;
+use hubd_proto::message::{RefusalCode, SessionStatus};
 
 use crate::{policy::Limits, refusal::Refusal, setup::Setup};
 
@@ -75,10 +76,12 @@ impl Cgroup {
         File::options().write(true).create(true).truncate(false).open(self.directory.join("cgroup.procs"))
     }
 
-    /// Bytes of memory and microseconds of processor time so far, where the kernel counts them.
-    pub fn figures(&self) -> (Option<u64>, Option<u64>) {
-        let memory = fs::read_to_string(self.directory.join("memory.current")).ok();
-        (memory.and_then(|text| text.trim().parse().ok()), self.value("cpu.stat", "usage_usec"))
+    /// Writes down what it uses now, where the kernel counts that.
+    pub fn tell(&self, status: &mut SessionStatus) {
+        // A file of one number is one without a key; without a limit that is the word "max".
+        status.memory_bytes = self.value("memory.current", "");
+        status.memory_limit_bytes = self.value("memory.max", "");
+        status.cpu_microseconds = self.value("cpu.stat", "usage_usec");
     }
 
     /// The limit, if the kernel has killed something here for reaching it.

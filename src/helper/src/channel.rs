@@ -121,8 +121,8 @@ mod tests {
     /// What a daemon may send: pieces of real messages and of nonsense, in any order.
     fn pieces() -> impl Strategy<Value = Vec<u8>> {
         let real: &[&[u8]] = &[
-            b"hub\x03\0\0\0\x08\"status\"",
-            b"hub\x03\0\0\0\x06\"stop\"",
+            b"hub\x04\0\0\0\x08\"status\"",
+            b"hub\x04\0\0\0\x06\"stop\"",
             br#"{"answer":{"text":""#,
             br#"{"authenticate":{"user":"alice","source":null}}"#,
             br#"{"start":{"user":"a","ticket":null,"server":"","profile":null,"listen":"unix","#,

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::become_user::{self, EXEC, Failure, HOME, HOME_OWNER, Plan, c_string};
 use crate::cgroup::{self, Cgroup};
 use crate::policy::{Limits, Profile, Service};
-use crate::rates::{Charge, Rates};
+use crate::rates::{Charge, take_or_wait};
 use crate::setup::{Setup, now};
 use crate::supervise::{self, Running};
 use crate::{
@@ -151,6 +151,7 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
         note: request.note.clone(),
         stopping: false,
         memory_bytes: None,
+        memory_limit_bytes: None,
         cpu_microseconds: None,
     };
     let log = Log::open(setup, &status);
@@ -177,10 +178,13 @@ fn open_session(pam: &mut Pam) -> Result<crate::pam::Variables, Refusal> {
 
 fn take_rates(setup: &Setup, account: &Account) -> Result<(), Refusal> {
     let policy = &setup.policy;
-    Rates::new(setup).take_or_wait(&[
-        Charge::new("start", policy.starts_per_minute),
-        Charge::new(format!("start user {}", account.name), policy.starts_per_user_per_minute),
-    ])
+    take_or_wait(
+        setup,
+        &[
+            Charge::new("start", policy.starts_per_minute),
+            Charge::new(format!("start user {}", account.name), policy.starts_per_user_per_minute),
+        ],
+    )
 }
 
 fn session_id(account: &Account, request: &Start, service: Option<&Service>) -> SessionId {

@@ -238,8 +238,7 @@ impl Running {
     fn answer_one(&mut self, connection: &mut Channel) -> Result<(), ChannelError> {
         let reply = match connection.receive(State::Running, Duration::ZERO)? {
             Request::Status => {
-                let figures = self.cgroup.as_ref().map(Cgroup::figures).unwrap_or_default();
-                (self.status.memory_bytes, self.status.cpu_microseconds) = figures;
+                self.cgroup.iter().for_each(|cgroup| cgroup.tell(&mut self.status));
                 Reply::Status(self.status.clone())
             }
             Request::Log => Reply::Log(self.log.last_lines()),

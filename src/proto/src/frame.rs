@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::message::{ARGUMENTS_MAX, NOTE_BYTES_MAX, Request, VARIABLES_MAX};
 
 /// The version of the protocol; both sides come from one package, so others are refused.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 /// Longest body of a frame, in bytes: a start with ninety variables takes about 8 KiB.
 pub const FRAME_BYTES_MAX: usize = 16 * 1024;
 /// Length of a header, in bytes.
@@ -182,11 +182,11 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_version_three() {
+    fn golden_bytes_of_version_four() {
         let request =
             Request::CheckAccount(CheckAccount { user: alice(), ticket: Some(Secret::new("t".into())) });
         let bytes = encode(&request).expect("short enough");
-        assert_eq!(&bytes[..8], b"hub\x03\x00\x00\x00\x2f");
+        assert_eq!(&bytes[..8], b"hub\x04\x00\x00\x00\x2f");
         assert_eq!(&bytes[8..], br#"{"check_account":{"user":"alice","ticket":"t"}}"#);
         assert_eq!(bytes.len(), 8 + 0x2f);
     }
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_long_frame_is_refused_by_its_header_alone() {
-        assert!(matches!(body_length(*b"hub\x03\x00\x00\x40\x01"), Err(FrameError::TooLong(16385))));
+        assert!(matches!(body_length(*b"hub\x04\x00\x00\x40\x01"), Err(FrameError::TooLong(16385))));
         assert!(matches!(body_length(*b"hub\x02\x00\x00\x00\x01"), Err(FrameError::Version(2))));
         assert!(matches!(body_length(*b"GET / HT"), Err(FrameError::NotAFrame)));
     }
@@ -214,8 +214,8 @@ mod tests {
     #[test]
     fn an_end_between_frames_is_told_from_one_within() {
         assert!(matches!(read_body(&mut [].as_slice()), Err(FrameError::Closed)));
-        assert!(matches!(read_body(&mut b"hub\x03".as_slice()), Err(FrameError::Io(_))));
-        assert!(matches!(read_body(&mut b"hub\x03\0\0\0\x05{}".as_slice()), Err(FrameError::Io(_))));
+        assert!(matches!(read_body(&mut b"hub\x04".as_slice()), Err(FrameError::Io(_))));
+        assert!(matches!(read_body(&mut b"hub\x04\0\0\0\x05{}".as_slice()), Err(FrameError::Io(_))));
     }
 
     #[test]

@@ -272,6 +272,8 @@ pub struct SessionStatus {
     pub stopping: bool,
     /// Memory that it uses now, in bytes, where the kernel counts it.
     pub memory_bytes: Option<u64>,
+    /// How much of it the kernel lets it use, in bytes, if there is a limit.
+    pub memory_limit_bytes: Option<u64>,
     /// Processor time that it has used, in microseconds, where the kernel counts it.
     pub cpu_microseconds: Option<u64>,
 }

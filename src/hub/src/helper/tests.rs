@@ -50,15 +50,15 @@ async fn what_is_no_frame_is_refused() {
         HelperError::Frame(FrameError::NotAFrame)
     ));
     assert!(matches!(
-        error_of(vec![b"hub\x03\0\x01\0\0".to_vec()]).await,
+        error_of(vec![b"hub\x04\0\x01\0\0".to_vec()]).await,
         HelperError::Frame(FrameError::TooLong(65536))
     ));
     assert!(matches!(
-        error_of(vec![b"hub\x03\0\0\0\0".to_vec()]).await,
+        error_of(vec![b"hub\x04\0\0\0\0".to_vec()]).await,
         HelperError::Frame(FrameError::Malformed(_))
     ));
     assert!(matches!(
-        error_of(vec![b"hub\x03\0\0\0\x02{}".to_vec()]).await,
+        error_of(vec![b"hub\x04\0\0\0\x02{}".to_vec()]).await,
         HelperError::Frame(FrameError::Malformed(_))
     ));
 }
@@ -66,9 +66,9 @@ async fn what_is_no_frame_is_refused() {
 #[tokio::test]
 async fn an_end_without_an_answer_is_an_error_whenever_it_comes() {
     assert!(matches!(error_of(Vec::new()).await, HelperError::Frame(_)));
-    assert!(matches!(error_of(vec![b"hub\x03".to_vec()]).await, HelperError::Frame(FrameError::Io(_))));
+    assert!(matches!(error_of(vec![b"hub\x04".to_vec()]).await, HelperError::Frame(FrameError::Io(_))));
     assert!(matches!(
-        error_of(vec![b"hub\x03\0\0\0\x06\"do".to_vec()]).await,
+        error_of(vec![b"hub\x04\0\0\0\x06\"do".to_vec()]).await,
         HelperError::Frame(FrameError::Io(_))
     ));
 }

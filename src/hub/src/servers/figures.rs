@@ -36,7 +36,7 @@ impl Figures {
                 }
                 _ => None,
             };
-        Self { memory_bytes: status.memory_bytes, memory_limit_bytes: None, cpu_percent }
+        Self { memory_bytes: status.memory_bytes, memory_limit_bytes: status.memory_limit_bytes, cpu_percent }
     }
 }
 
@@ -79,6 +79,7 @@ mod tests {
         assert!(test.hub.server(&user("alice"), &server("")).figures.is_none());
         test.hub.look_at_figures(&[user("alice"), user("nobody")]).await;
         let figures = test.hub.server(&user("alice"), &server("")).figures;
-        assert_eq!(figures.and_then(|figures| figures.memory_bytes), Some(300 << 20));
+        let figures = figures.expect("somebody has looked");
+        assert_eq!((figures.memory_bytes, figures.memory_limit_bytes), (Some(300 << 20), Some(1 << 30)));
     }
 }

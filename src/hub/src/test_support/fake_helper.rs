@@ -298,6 +298,7 @@ impl FakeHelper {
             note: start.note,
             stopping: false,
             memory_bytes: Some(300 << 20),
+            memory_limit_bytes: Some(1 << 30),
             cpu_microseconds: None,
         };
         let environment =
