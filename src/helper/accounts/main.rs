@@ -10,11 +10,10 @@ use hubd_helper::account::{Account, takes};
 use hubd_helper::arguments::Arguments;
 use hubd_helper::channel::{Channel, ChannelError};
 use hubd_helper::dispatch::{self, FIRST_REQUEST_TIME_MAX, State};
-use hubd_helper::rates::{Charge, Rates};
-use hubd_helper::setup::{Setup, open_directory, own_directory};
+use hubd_helper::rates::{Charge, take_or_wait};
+use hubd_helper::setup::{Setup, locked, open_directory, own_directory};
 use hubd_helper::{permission, refusal::Refusal};
 use hubd_proto::{Reply, Request, UserName, message::RefusalCode};
-use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Group, User};
 
 const USERADD: &str = "/usr/sbin/useradd";
@@ -49,11 +48,9 @@ fn create(setup: &Setup, name: &UserName) -> Result<Account, Refusal> {
         let message = "Making accounts is off: root would have to set create_system_users in helper.toml.";
         return Err(Refusal::new(RefusalCode::NotAvailable, message));
     }
-    let limits = Rates::new(setup);
-    limits.take_or_wait(&[Charge::new("account", policy.accounts_per_minute)])?;
+    take_or_wait(setup, &[Charge::new("account", policy.accounts_per_minute)])?;
     own_directory(&policy.accounts_dir, 0o700, None).map_err(system)?;
-    let lock = open_directory(&policy.accounts_dir).map_err(system)?;
-    let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| system(errno.into()))?;
+    let _lock = open_directory(&policy.accounts_dir).and_then(locked).map_err(system)?;
     let exists = |errno: nix::errno::Errno| system(errno.into());
     let taken = User::from_name(name.as_str()).map_err(exists)?.is_some()
         || Group::from_name(name.as_str()).map_err(exists)?.is_some();

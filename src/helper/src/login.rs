@@ -7,7 +7,7 @@ use hubd_proto::message::{Authenticate, Authenticated, RefusalCode};
 use crate::account::{Account, takes};
 use crate::channel::{Channel, ChannelError};
 use crate::pam::{Pam, Talk};
-use crate::rates::{Charge, Rates};
+use crate::rates::{Charge, give_back, take_or_wait};
 use crate::{audit::Record, permission::find_account, refusal::Refusal, setup::Setup, ticket};
 
 /// Somebody whom PAM accepted in this process.
@@ -39,14 +39,14 @@ pub fn run(setup: &Setup, channel: &Channel, request: &Authenticate) -> Result<O
 
 fn attempt(setup: &Setup, channel: &Channel, request: &Authenticate) -> Result<Outcome, ChannelError> {
     let talk = channel.duplicate().map_err(|_| ChannelError::Closed)?;
-    let (charges, limits) = (charges(setup, request), Rates::new(setup));
+    let charges = charges(setup, request);
     let begin = || {
         if !setup.root {
             let message =
                 "this helper runs without root: it checks no passwords; use authenticator_class = \"dummy\"";
             return Err(Refusal::new(RefusalCode::NotAvailable, message));
         }
-        limits.take_or_wait(&charges)?;
+        take_or_wait(setup, &charges)?;
         let account = find_account(setup, &request.user)?;
         let bar = bar(setup, request, account.as_ref());
         let time = Duration::from_secs(setup.policy.conversation_seconds.into());
@@ -64,7 +64,7 @@ fn attempt(setup: &Setup, channel: &Channel, request: &Authenticate) -> Result<O
     pam.talk().check()?;
     match (authenticated, bar, account) {
         (Ok(()), None, Some(account)) if pam.is_about(&account.name) => {
-            limits.give_back(&charges);
+            give_back(setup, &charges);
             finish(setup, account, pam)
         }
         (authenticated, bar, _) => {

@@ -1,7 +1,7 @@
 //! What a session has in the file system: its lock, its control socket, its server's directory.
 
 use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::{io, os::unix::net::UnixListener};
 
@@ -9,7 +9,7 @@ use hubd_proto::{SessionId, message::RefusalCode};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::Mode;
 
-use crate::setup::{Setup, bind, open_directory, remove_if_there};
+use crate::setup::{Setup, bind, locked, open_directory, open_own, remove_if_there};
 use crate::{account::Account, refusal::Refusal};
 
 /// The paths of one session; no name is part of them, only its id. Dropping it removes them.
@@ -38,8 +38,7 @@ impl Places {
         let failed = |error: io::Error| Refusal::system("the session could not be reserved", error);
         let running = || Refusal::new(RefusalCode::AlreadyRunning, "This server runs already.");
         let sessions = setup.state.join("sessions");
-        let _all = Flock::lock(open_directory(&sessions).map_err(failed)?, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| failed(errno.into()))?;
+        let _all = open_directory(&sessions).and_then(locked).map_err(failed)?;
         let (mut in_all, mut of_user, mine) = (0, 0, format!("u{}-", account.uid));
         for entry in fs::read_dir(&sessions).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -86,8 +85,7 @@ impl Places {
 /// The file's lock, or `None` when a living process holds it.
 fn lock_file(path: &Path) -> io::Result<Option<Flock<File>>> {
     loop {
-        let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        match Flock::lock(open_own(path)?, FlockArg::LockExclusiveNonblock) {
             // Removed by its former owner between open and lock: it is nobody's lock any more.
             Ok(lock) if lock.metadata()?.nlink() == 0 => {}
             Ok(lock) => return Ok(Some(lock)),

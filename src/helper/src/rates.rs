@@ -5,13 +5,13 @@
 //! wait. So a key slows down and is never locked, and a key that is free again needs no record.
 
 use std::io::{self, Read, Seek, Write};
-use std::{collections::BTreeMap, fs::File, os::unix::fs::OpenOptionsExt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use hubd_proto::message::RefusalCode;
-use nix::fcntl::{Flock, FlockArg};
 use nix::time::{ClockId, clock_gettime};
 
-use crate::{refusal::Refusal, setup::Setup};
+use crate::refusal::Refusal;
+use crate::setup::{Setup, locked, open_own};
 
 /// How far ahead a key may be pushed, in milliseconds: the rates are per minute.
 const WINDOW_MILLISECONDS: u64 = 60_000;
@@ -33,80 +33,61 @@ impl Charge {
     }
 }
 
-/// The file of rates.
-pub struct Rates {
-    path: PathBuf,
-}
-
+/// What is kept: until when each key is taken.
 type Times = BTreeMap<String, u64>;
 
-impl Rates {
-    /// The rates of this machine.
-    pub fn new(setup: &Setup) -> Self {
-        Self { path: setup.state.join("rates") }
-    }
-
-    /// Takes all charges or none; after waiting, if that is short.
-    ///
-    /// # Errors
-    /// `rate-limited` with the time to wait, or the file could not be used.
-    pub fn take_or_wait(&self, charges: &[Charge]) -> Result<(), Refusal> {
-        let mut waited = 0;
-        loop {
-            let wait = self
-                .change(|times, now| take(times, charges, now))
-                .map_err(|error| Refusal::system("counting attempts", error))?;
-            if wait == 0 {
-                return Ok(());
-            }
-            waited += wait;
-            if waited > WAIT_MILLISECONDS_MAX {
-                let seconds = u32::try_from(wait.div_ceil(1000)).unwrap_or(60);
-                let message = format!("Too many attempts. Try again in {seconds} seconds.");
-                return Err(Refusal::new(RefusalCode::RateLimited, message).retry_after(seconds));
-            }
-            std::thread::sleep(Duration::from_millis(wait));
+/// Takes all charges or none; after waiting, if that is short.
+///
+/// # Errors
+/// `rate-limited` with the time to wait, or the file could not be used.
+pub fn take_or_wait(setup: &Setup, charges: &[Charge]) -> Result<(), Refusal> {
+    let mut waited = 0;
+    loop {
+        let wait = change(setup, |times, now| take(times, charges, now))
+            .map_err(|error| Refusal::system("counting attempts", error))?;
+        if wait == 0 {
+            return Ok(());
         }
-    }
-
-    /// Undoes the charges of something that does not count after all.
-    pub fn give_back(&self, charges: &[Charge]) {
-        // If this fails, the person has one attempt less in this minute.
-        let _ = self.change(|times, _| {
-            for charge in charges {
-                if let Some(time) = times.get_mut(&charge.key) {
-                    *time = time.saturating_sub(charge.interval);
-                }
-            }
-        });
-    }
-
-    /// Changes the file under its lock, and forgets the keys that are free.
-    fn change<T>(&self, change: impl FnOnce(&mut Times, u64) -> T) -> io::Result<T> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&self.path)?;
-        let mut file = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
-        let mut text = Vec::new();
-        file.read_to_end(&mut text)?;
-        // A file that was cut short by a full disk counts as empty.
-        let mut times: Times = serde_json::from_slice(&text).unwrap_or_default();
-        let time = clock_gettime(ClockId::CLOCK_BOOTTIME)?;
-        let now = u64::try_from(Duration::from(time).as_millis()).unwrap_or(0);
-        let result = change(&mut times, now);
-        times.retain(|_, time| *time > now);
-        while times.len() > KEYS_MAX {
-            times.pop_first();
+        waited += wait;
+        if waited > WAIT_MILLISECONDS_MAX {
+            let seconds = u32::try_from(wait.div_ceil(1000)).unwrap_or(60);
+            let message = format!("Too many attempts. Try again in {seconds} seconds.");
+            return Err(Refusal::new(RefusalCode::RateLimited, message).retry_after(seconds));
         }
-        file.rewind()?;
-        file.set_len(0)?;
-        file.write_all(&serde_json::to_vec(&times)?)?;
-        Ok(result)
+        std::thread::sleep(Duration::from_millis(wait));
     }
+}
+
+/// Undoes the charges of something that does not count after all.
+pub fn give_back(setup: &Setup, charges: &[Charge]) {
+    // If this fails, the person has one attempt less in this minute.
+    let _ = change(setup, |times, _| {
+        for charge in charges {
+            if let Some(time) = times.get_mut(&charge.key) {
+                *time = time.saturating_sub(charge.interval);
+            }
+        }
+    });
+}
+
+/// Changes the file under its lock, and forgets the keys that are free.
+fn change<T>(setup: &Setup, change: impl FnOnce(&mut Times, u64) -> T) -> io::Result<T> {
+    let mut file = locked(open_own(&setup.state.join("rates"))?)?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    // A file that was cut short by a full disk counts as empty.
+    let mut times: Times = serde_json::from_slice(&text).unwrap_or_default();
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME)?;
+    let now = u64::try_from(Duration::from(time).as_millis()).unwrap_or(0);
+    let result = change(&mut times, now);
+    times.retain(|_, time| *time > now);
+    while times.len() > KEYS_MAX {
+        times.pop_first();
+    }
+    file.rewind()?;
+    file.set_len(0)?;
+    file.write_all(&serde_json::to_vec(&times)?)?;
+    Ok(result)
 }
 
 /// Pushes every key on, or says how many milliseconds to wait.

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid};
 
@@ -102,6 +103,16 @@ pub fn own_directory(path: &Path, mode: u32, group: Option<Gid>) -> io::Result<(
 pub fn open_directory(path: &Path) -> io::Result<File> {
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     File::options().read(true).custom_flags(flags).open(path)
+}
+
+/// Opens a file of this program's own, and makes it if it is not there.
+pub fn open_own(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Waits for the lock of an open file or directory, which ends with the value or the process.
+pub fn locked(file: File) -> io::Result<Flock<File>> {
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
 /// Removes something that may be gone already.

@@ -9,13 +9,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use hubd_proto::Secret;
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::account::{Account, same_name};
-use crate::setup::{Setup, now, open_directory, own_directory};
+use crate::setup::{Setup, locked, now, open_directory, own_directory};
 
 /// Bytes of randomness in a ticket; its text has two digits for each.
 const TICKET_BYTES: usize = 32;
@@ -53,8 +52,7 @@ pub fn create(setup: &Setup, account: &Account) -> io::Result<(Secret, u64)> {
     let directory = of(setup, ticket.uid);
     own_directory(&directory, 0o700, None)?;
     // Two logins at once must not take each other's unfinished file for a broken one.
-    let lock = Flock::lock(open_directory(&directory)?, FlockArg::LockExclusive);
-    let _lock = lock.map_err(|(_, errno)| errno)?;
+    let _lock = locked(open_directory(&directory)?)?;
     make_room(&directory, &ticket)?;
     let path = directory.join(hash(&secret));
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
