@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The hub itself, beside the real JupyterHub: making users, reading one, a page of many, and the start.
+"""The hub itself, beside the real JupyterHub: making users, reading one, a page of many, the pages that people see, and the start.
 
     cargo build --release -p hubd
     tests/bench/hub.py target/release/hubd [/opt/venv-with-jupyterhub]
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 
 PUBLIC, INNER, ROUTES = 23900, 23901, 23902
 TOKEN = "b" * 32
@@ -40,6 +41,8 @@ helper_socket = "run/helper.sock"
 authenticator_class = "dummy"
 spawner_class = "simple"
 log_level = "ERROR"
+[Authenticator]
+admin_users = ["boss"]
 [[JupyterHub.services]]
 name = "bench"
 admin = true
@@ -114,18 +117,48 @@ class Hub:
         names = [f"{prefix}{number}" for number in range(count)]
         return self.timed("POST", "/hub/api/users", json.dumps({"usernames": names}))
 
-    def rate(self, path):
+    def api_rate(self, path):
         # A token as people have them: one from the configuration costs 16,384 rounds of hashing each time.
         token = json.loads(self.timed("POST", f"{path}/tokens", "{}")[2])["token"]
+        return self.rate(path, f"Authorization: token {token}")
+
+    def rate(self, path, header="Accept: */*"):
+        """Answers per second, and processor time of the hub for each, in microseconds."""
         cpu = self.cpu()
         url = f"http://127.0.0.1:{self.port}{path}"
         output = subprocess.run(
-            ["wrk", "-t1", "-c8", f"-d{SECONDS}s", "-H", f"Authorization: token {token}", url],
+            ["wrk", "-t1", "-c8", f"-d{SECONDS}s", "-H", header, url],
             capture_output=True, text=True, check=True,
         ).stdout
         done = int(re.search(r"(\d+) requests in", output)[1])
         assert "Non-2xx" not in output, output
         return done / float(SECONDS), (self.cpu() - cpu) / done * 1e6
+
+
+    def admin_page(self):
+        """Seconds and bytes of the admin page, for somebody who has just logged in."""
+        browser = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        jar = {}
+
+        def go(method, path, body=None):
+            headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in jar.items())}
+            if body:
+                headers["Content-Type"] = "application/x-www-form-urlencoded"
+            began = time.monotonic()
+            browser.request(method, path, body, headers)
+            answer = browser.getresponse()
+            text = answer.read()
+            for cookie in answer.headers.get_all("Set-Cookie") or []:
+                name, value = cookie.split(";")[0].split("=", 1)
+                jar[name] = value
+            return time.monotonic() - began, answer.status, text
+
+        go("GET", "/hub/login")
+        form = urllib.parse.urlencode({"_xsrf": jar["_xsrf"], "username": "boss", "password": ""})
+        assert go("POST", "/hub/login", form)[1] == 302
+        looks = [go("GET", "/hub/admin") for _ in range(20)]
+        assert all(status == 200 for _, status, _ in looks)
+        return statistics.median(seconds for seconds, _, _ in looks), len(looks[0][2])
 
 
 def fake_sessions(directory, count):
@@ -170,11 +203,17 @@ def measure(name, hub, fill):
     taken = [hub.make_users(f"{prefix}-", 1000)[:2] for prefix in "abc"[: 3 if fill else 1]]
     wall, cpu = min(taken)
     rows.append(("1,000 users in one call", f"{wall:.3f} s", f"{cpu:.3f} s"))
-    rate, each = hub.rate("/hub/api/users/a-7")
-    rows.append(("GET /hub/api/users/NAME", f"{rate:,.0f} /s", f"{each:,.1f} µs each"))
+    for path, (rate, each) in [
+        ("/hub/api/users/NAME", hub.api_rate("/hub/api/users/a-7")),
+        ("/hub/login", hub.rate("/hub/login")),
+    ]:
+        rows.append((f"GET {path}", f"{rate:,.0f} /s", f"{each:,.1f} µs each"))
     if fill:
         for part in range(USERS // 10_000):
             hub.make_users(f"fill{part}-", 10_000)
+            if part == 0:
+                seconds, size = hub.admin_page()
+                rows.append(("admin page, 10,000 users and more", f"{seconds * 1000:.1f} ms", f"{size:,} bytes"))
         pages = [hub.timed("GET", f"/hub/api/users?limit=200&offset={USERS // 2}")[0] for _ in range(20)]
         rows.append((f"page of 200 of {USERS:,}", f"{statistics.median(pages) * 1000:.1f} ms", ""))
         hub.stop()

@@ -22,8 +22,8 @@ use crate::handler_names::handler_name;
 use crate::pages::access_log::{Asker, Line};
 use crate::pages::headers::{Nonce, add_common};
 use crate::pages::{
-    PageError, accept_share, admin, announcement, assets, errors, home, login, logout, outside, pending,
-    server_log, share, spawn, stop, token, user_url,
+    PageError, accept_share, admin, announcement, assets, errors, home, login, logins, logout, outside,
+    pending, server_log, share, spawn, stop, token, user_url,
 };
 
 /// The hub as a service: pages, API, static files, and the redirect of everything outside the hub prefix.
@@ -55,6 +55,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route(&at("security/csp-report"), post(outside::csp_report))
         .route(&at("token"), page(token::get).post(token::create))
         .route(&at("token/revoke"), post(token::revoke))
+        .route(&at("logins/end"), post(logins::end))
         .route(&at("admin"), page(admin::list::get))
         .route(&at("admin/act"), post(admin::act::post))
         .route(&at("admin/add"), page(admin::add::get).post(admin::add::post))

@@ -143,6 +143,8 @@ pub struct AuthenticatorSettings {
     pub delete_invalid_users: bool,
     /// `Authenticator.manage_groups`: each login sets the person's groups in the hub, with PAM to those of the machine.
     pub manage_groups: bool,
+    /// `Authenticator.auto_login`: nobody is shown a form, and after logging out a page says so.
+    pub auto_login: bool,
     /// `LocalAuthenticator.create_system_users`: people whom an admin adds get an account of the machine.
     pub create_system_users: bool,
 }
@@ -163,6 +165,7 @@ impl AuthenticatorSettings {
             username_pattern: None,
             delete_invalid_users: false,
             manage_groups: false,
+            auto_login: false,
             create_system_users: false,
         }
     }

@@ -15,11 +15,12 @@ use crate::tokens::ApiToken;
 use crate::writer::Transaction;
 use crate::{Store, StoreError};
 
-/// Activity that is not written yet: of users by name, of tokens by key.
+/// Activity that is not written yet: of users by name, of tokens by key, of logins by user and second.
 #[derive(Default)]
 pub(crate) struct Pending {
     users: HashMap<String, SystemTime>,
     tokens: HashMap<i64, SystemTime>,
+    logins: HashMap<(i64, i64), i64>,
 }
 
 impl Store {
@@ -62,32 +63,42 @@ impl Store {
         }
     }
 
+    /// Remembers the use of a login, at `now` in seconds since 1970.
+    pub fn note_login(&self, user_id: i64, began: i64, now: i64) {
+        lock(&self.pending).logins.insert((user_id, began), now);
+    }
+
     /// Writes what was remembered. What cannot be written is kept for the next time.
     pub fn flush_activity(&self) -> Result<(), StoreError> {
-        let Pending { users, tokens } = std::mem::take(&mut *lock(&self.pending));
-        if users.is_empty() && tokens.is_empty() {
+        let pending = std::mem::take(&mut *lock(&self.pending));
+        if pending.users.is_empty() && pending.tokens.is_empty() && pending.logins.is_empty() {
             return Ok(());
         }
         let written = self.write(|transaction| {
-            for (user, time) in &users {
+            for (user, time) in &pending.users {
                 raise_user(transaction, user, *time)?;
             }
-            for (token, time) in &tokens {
+            for (token, time) in &pending.tokens {
                 transaction
                     .prepare_cached("UPDATE api_tokens SET last_activity = ?2 WHERE id = ?1")?
                     .execute(params![token, time_column(*time)])?;
+            }
+            for ((user, began), seen) in &pending.logins {
+                transaction
+                    .prepare_cached(
+                        "UPDATE hubd_logins SET last_seen = ?3 WHERE user_id = ?1 AND began = ?2",
+                    )?
+                    .execute([user, began, seen])?;
             }
             Ok(())
         });
         if written.is_err() {
             // Whoever was seen meanwhile was seen later.
-            let mut pending = lock(&self.pending);
-            let (later_users, later_tokens) = (
-                std::mem::replace(&mut pending.users, users),
-                std::mem::replace(&mut pending.tokens, tokens),
-            );
-            pending.users.extend(later_users);
-            pending.tokens.extend(later_tokens);
+            let mut kept = lock(&self.pending);
+            let later = std::mem::replace(&mut *kept, pending);
+            kept.users.extend(later.users);
+            kept.tokens.extend(later.tokens);
+            kept.logins.extend(later.logins);
         }
         written
     }

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::activity::Pending;
 use crate::backup::backup_beside;
+use crate::logins::Login;
 use crate::memory::{Changes, Memory};
 use crate::spawners::Spawner;
 use crate::tokens::StoredToken;
@@ -54,6 +55,8 @@ pub(crate) struct Recent {
     pub tokens: Memory<String, Arc<[StoredToken]>>,
     /// Users by name.
     pub users: Memory<String, User>,
+    /// Logins by user and second; `None` is one that nothing is known of.
+    pub logins: Memory<(i64, i64), Option<Login>>,
     /// Spawners by name of the user.
     pub spawners: Memory<String, Arc<[Spawner]>>,
 }

@@ -16,6 +16,7 @@ mod backup;
 mod groups;
 mod life;
 mod load_roles;
+mod logins;
 mod memory;
 mod oauth;
 mod roles;
@@ -42,6 +43,7 @@ pub use hash::{
 };
 pub use life::{AdoptedServer, ServerAddress, ServerStart};
 pub use load_roles::{MustHaveUserRole, RoleDefinition, RoleMembers};
+pub use logins::{Login, NewLogin};
 pub use memory::Memory;
 pub use oauth::{CodeUse, OAuthClient, OAuthCode};
 pub use roles::{DEFAULT_ROLES, DefaultRole};

@@ -51,6 +51,7 @@ pub(crate) fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreE
             connection.execute("INSERT INTO alembic_version (version_num) VALUES (?1)", [SCHEMA_REVISION])?;
         }
     }
+    connection.execute(crate::logins::TABLE, [])?;
     connection.execute(
         "INSERT INTO oauth_clients (identifier, description, secret, redirect_uri, allowed_scopes)
          SELECT 'jupyterhub', 'JupyterHub', '', '', '[]'

@@ -180,28 +180,6 @@ impl Store {
         })
     }
 
-    /// What a logout does: the tokens and OAuth codes of a browser session are deleted, and with
-    /// `cookie_id` as the user's new one the login cookie is worthless.
-    pub fn end_session(
-        &self,
-        user_id: i64,
-        session_id: Option<&str>,
-        cookie_id: &str,
-    ) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            for sql in [
-                "DELETE FROM api_tokens WHERE user_id = ?1 AND session_id = ?2",
-                "DELETE FROM oauth_codes WHERE user_id = ?1 AND session_id = ?2",
-            ] {
-                transaction.prepare_cached(sql)?.execute(params![user_id, session_id])?;
-            }
-            transaction
-                .prepare_cached("UPDATE users SET cookie_id = ?2 WHERE id = ?1")?
-                .execute(params![user_id, cookie_id])?;
-            Ok(())
-        })
-    }
-
     /// Notes the use of a token, and with `user_too` that of its owner.
     pub fn record_token_use(
         &self,

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hubd_store::{
-    AdoptedServer, CodeUse, ConfiguredUsers, NewToken, NewUser, OAuthCode, Page, ServerAddress, ServerStart,
-    Store, StoreError, TokenOwner, UserFilter, UserOrder, UserState, UserSubset, hash_token, token_prefix,
+    AdoptedServer, CodeUse, ConfiguredUsers, NewLogin, NewToken, NewUser, OAuthCode, Page, ServerAddress,
+    ServerStart, Store, StoreError, TokenOwner, UserFilter, UserOrder, UserState, UserSubset, hash_token,
+    token_prefix,
 };
 use rusqlite::Connection;
 use serde_json::json;
@@ -321,22 +322,58 @@ fn expired_and_stale_tokens_are_not_found() {
 }
 
 #[test]
-fn the_end_of_a_session_takes_its_tokens_and_the_login_cookie() {
+fn the_end_of_a_login_takes_its_tokens_and_no_others() {
     let place = Place::new();
     let store = place.store();
     let alice = store.ensure_user("alice", "c1", now()).unwrap();
+    let begin = |session_id| {
+        let new = NewLogin { user_id: alice.id, session_id, address: "192.0.2.7", browser: "Firefox" };
+        store.begin_login(&new, 1_800_000_000, 0).unwrap()
+    };
+    let (first, second) = (begin("s1"), begin("s2"));
+    assert_eq!((first, second), (1_800_000_000, 1_800_000_001), "two logins in one second can be told apart");
     store.create_token(&token(&store, "alice", "in-the-session")).unwrap();
     store
         .create_token(&NewToken { session_id: Some("s2".into()), ..token(&store, "alice", "elsewhere") })
         .unwrap();
     store.create_token(&NewToken { session_id: None, ..token(&store, "alice", "for-a-script") }).unwrap();
-    store.end_session(alice.id, Some("s1"), "c2").unwrap();
+    assert_eq!(store.logins(alice.id, 0).unwrap().len(), 2);
+    store.end_login(alice.id, first, None).unwrap();
     assert_eq!(store.token("in-the-session", now()).unwrap(), None);
     assert!(store.token("elsewhere", now()).unwrap().is_some());
     assert!(store.token("for-a-script", now()).unwrap().is_some());
+    assert!(store.login(alice.id, first).unwrap().unwrap().ended);
+    assert!(!store.login(alice.id, second).unwrap().unwrap().ended);
+    let left: Vec<i64> = store.logins(alice.id, 0).unwrap().iter().map(|login| login.began).collect();
+    assert_eq!(left, [second]);
+    // A cookie that JupyterHub set is ended by what it says itself.
+    assert_eq!(store.login(alice.id, 17).unwrap(), None);
+    store.end_login(alice.id, 17, Some("s2")).unwrap();
+    assert!(store.login(alice.id, 17).unwrap().unwrap().ended);
+    assert_eq!(store.token("elsewhere", now()).unwrap(), None);
+}
+
+#[test]
+fn the_end_of_all_logins_makes_every_cookie_worthless() {
+    let place = Place::new();
+    let store = place.store();
+    let alice = store.ensure_user("alice", "c1", now()).unwrap();
+    let new = NewLogin { user_id: alice.id, session_id: "s1", address: "", browser: "" };
+    let began = store.begin_login(&new, 1_800_000_000, 0).unwrap();
+    store.note_login(alice.id, began, 1_800_000_060);
+    store.flush_activity().unwrap();
+    assert_eq!(store.login(alice.id, began).unwrap().unwrap().last_seen, 1_800_000_060);
+    store.create_token(&token(&store, "alice", "in-the-session")).unwrap();
+    store.create_token(&NewToken { session_id: None, ..token(&store, "alice", "for-a-script") }).unwrap();
+    store.end_logins(alice.id, "c2").unwrap();
     assert_eq!(store.user_by_cookie_id("c1").unwrap(), None);
-    store.end_session(alice.id, None, "c3").unwrap();
+    assert_eq!(store.logins(alice.id, 0).unwrap(), []);
+    assert_eq!(store.token("in-the-session", now()).unwrap(), None);
     assert!(store.token("for-a-script", now()).unwrap().is_some());
+    // Old ones are forgotten when the next one begins.
+    let old = store.begin_login(&new, 1_000, 0).unwrap();
+    store.begin_login(&new, 1_800_000_000, 1_700_000_000).unwrap();
+    assert_eq!(store.login(alice.id, old).unwrap(), None);
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub async fn cookie_owner(ask: Ask) -> Answer {
         return Err(missing().into());
     }
     let value = ask.path("value").trim_matches('"');
-    let user = ask.hub.user_of_login_cookie(value).ok_or_else(missing)?;
+    let (user, _) = ask.hub.user_of_login_cookie(value).ok_or_else(missing)?;
     let scopes = Arc::new(ask.hub.scopes_of_user(&user)?);
     let caller = Caller { kind: CallerKind::User(user), scopes, token: None, session_id: None };
     Ok(read_answer(&ask.parts.headers, &identity(&ask.hub, &caller)?))

@@ -325,6 +325,7 @@ mod tests {
         let failure = Failure {
             code: "ticket-missing".into(),
             step: "checking your permission".into(),
+            words: Default::default(),
             message: "no ticket".into(),
             advice: "log in".into(),
             log: vec!["line".into()],

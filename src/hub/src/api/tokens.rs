@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::body::Body;
 use http::StatusCode;
 use hubd_proto::Secret;
+use hubd_proto::message::Revocation;
 use hubd_store::{ApiToken, NewToken, TokenOwner, User};
 use serde_json::{Map, Value, json};
 
@@ -130,7 +131,7 @@ async fn identified(ask: Ask, body: Body) -> Result<(Ask, Map<String, Value>), A
     let done = done.ok_or_else(unknown)?;
     if let (Some((ticket, _)), hub) = (done.ticket, Arc::clone(&ask.hub)) {
         // There is no browser to keep it.
-        hub.end_login("", &done.user, Some(ticket)).await;
+        hub.end_login("", &done.user, Some(ticket), Revocation::This).await;
     }
     // Only a login of the browser makes a user; a password here makes a token for one who exists.
     let user = ask.hub.store.user(done.user.as_str())?.ok_or_else(unknown)?;

@@ -11,13 +11,15 @@ use hubd_proxy::Client;
 use hubd_store::{ApiToken, StoreError, User};
 
 use super::scopes::{Held, Scoped};
-use super::signed::{Check, Formats, verify};
+use super::signed::{Check, Formats, verify_dated};
 use super::{Browser, Caller, CallerKind, LOGIN_COOKIE, SESSION_COOKIE, TICKET_COOKIE, cookies};
 use crate::Hub;
 use crate::error::HttpError;
 
 /// How often at most activity is written, as `JupyterHub.activity_resolution`.
 const ACTIVITY_RESOLUTION: Duration = Duration::from_secs(30);
+/// How often at most the use of a login is written, in seconds: its owner wants to know the minute.
+const LOGIN_RESOLUTION_SECONDS: i64 = 60;
 /// Longest session id in bytes: JupyterHub's have 32, and what is stored must stay bounded.
 const SESSION_ID_BYTES_MAX: usize = 64;
 /// What tokens of user servers are called: their use is no activity of the person.
@@ -27,7 +29,7 @@ impl Hub {
     /// Who the login cookie names: signature, age and `cookie_id` are checked. Also updates the user's
     /// activity. Use it in page handlers.
     pub fn browser(&self, headers: &HeaderMap) -> Option<Browser> {
-        let user = self.cookie_user(headers)?;
+        let (user, began) = self.cookie_user(headers)?;
         let name = UserName::new(user.name.as_str()).ok()?;
         if self.is_blocked(&user.name) {
             return None;
@@ -38,7 +40,7 @@ impl Hub {
         } else if is_stale(user.last_activity, now) {
             self.store.note_user(&user.name, now);
         }
-        Some(Browser { user, name, session_id: self.session_id(headers) })
+        Some(Browser { user, name, session_id: self.session_id(headers), began })
     }
 
     /// Who calls the API, by `Authorization` or cookie with the XSRF rules of JupyterHub. `None` is anonymous.
@@ -128,8 +130,8 @@ impl Hub {
         Ok(Some((kind, scopes)))
     }
 
-    /// The user that a login cookie's value names.
-    pub(crate) fn user_of_login_cookie(&self, value: &str) -> Option<User> {
+    /// The user that a login cookie's value names, and when it was signed.
+    pub(crate) fn user_of_login_cookie(&self, value: &str) -> Option<(User, i64)> {
         let check = Check {
             secret: &self.settings.cookie_secret,
             name: LOGIN_COOKIE,
@@ -137,14 +139,26 @@ impl Hub {
             age_seconds_max: self.settings.cookie_max_age_days * 86400.0,
             formats: Formats::OneAndTwo,
         };
-        let cookie_id = String::from_utf8(verify(check, value)?).ok()?;
-        match self.store.user_by_cookie_id(&cookie_id) {
-            Ok(user) => user,
-            Err(error) => {
-                tracing::error!(%error, "cannot look up a login cookie");
-                None
-            }
+        let (cookie_id, began) = verify_dated(check, value)?;
+        let cookie_id = String::from_utf8(cookie_id).ok()?;
+        let found = self.store.user_by_cookie_id(&cookie_id).and_then(|user| {
+            let Some(user) = user else { return Ok(None) };
+            Ok(self.login_holds(user.id, began)?.then_some((user, began)))
+        });
+        found.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot look up a login cookie");
+            None
+        })
+    }
+
+    /// Whether a login was not ended; notes that it is used.
+    fn login_holds(&self, user_id: i64, began: i64) -> Result<bool, StoreError> {
+        let Some(login) = self.store.login(user_id, began)? else { return Ok(true) };
+        let now = self.unix_now();
+        if !login.ended && now.saturating_sub(login.last_seen) >= LOGIN_RESOLUTION_SECONDS {
+            self.store.note_login(user_id, began, now);
         }
+        Ok(!login.ended)
     }
 
     /// Whether the configuration keeps a user out, however they come.
@@ -152,7 +166,7 @@ impl Hub {
         self.settings.authenticator.blocked_users.iter().any(|blocked| blocked.as_str() == user)
     }
 
-    fn cookie_user(&self, headers: &HeaderMap) -> Option<User> {
+    fn cookie_user(&self, headers: &HeaderMap) -> Option<(User, i64)> {
         cookies::values(headers, LOGIN_COOKIE).find_map(|value| self.user_of_login_cookie(value))
     }
 

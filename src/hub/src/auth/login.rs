@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::header;
 use http::request::Parts;
 use hubd_proto::UserName;
-use hubd_store::NewUser;
+use hubd_proto::message::Revocation;
+use hubd_store::{NewLogin, NewUser};
 
 use super::signed::sign;
 use super::{Cookie, LOGIN_COOKIE, Lifetime, SESSION_COOKIE, TICKET_COOKIE, XSRF_COOKIE};
@@ -18,6 +20,9 @@ use crate::subdomains::Subdomains;
 const LOGIN_COOKIE_LIFETIME: Duration = Duration::from_secs(30 * 86400);
 /// How far in the past the expiry of a cleared cookie lies, as Tornado writes it.
 const CLEARED_AGO: Duration = Duration::from_secs(365 * 86400);
+
+/// Longest name of a browser that is kept, in characters; real ones have about 120.
+const AGENT_CHARS_MAX: usize = 256;
 
 impl Hub {
     /// Ends a login that the hub's lists admit: makes or updates the user's rows (roles, admin), keeps the PAM handle,
@@ -38,8 +43,8 @@ impl Hub {
         // A session id that somebody planted before the login must not be the one after it.
         let session_id = self.new_token();
         self.keep_login(&session_id, &mut login);
-        let signed =
-            sign(&self.settings.cookie_secret, LOGIN_COOKIE, user.cookie_id.as_bytes(), self.unix_now());
+        let began = self.begin_login(parts, user.id, &session_id)?;
+        let signed = sign(&self.settings.cookie_secret, LOGIN_COOKIE, user.cookie_id.as_bytes(), began);
         let hub_prefix = self.settings.hub_prefix();
         let secure = self.is_https(parts);
         let cookie = |name, value, path, lifetime| {
@@ -59,19 +64,42 @@ impl Hub {
         Ok(cookies)
     }
 
-    /// Logs out: tokens of the session, ticket, held PAM handle, and a new `cookie_id` so that the old login
-    /// cookie is dead; returns the `Set-Cookie` values that clear all.
+    /// Logs out of this browser: its login cookie, tokens, ticket and held PAM handle end; returns the `Set-Cookie` values
+    /// that clear all.
     pub async fn finish_logout(self: &Arc<Self>, parts: &Parts) -> Result<Vec<String>, HttpError> {
         if let Some(browser) = self.browser(&parts.headers) {
             let session_id = browser.session_id.as_deref();
-            self.store.end_session(browser.user.id, session_id, &self.new_token())?;
+            self.store.end_login(browser.user.id, browser.began, session_id)?;
             let ticket = self.ticket(&parts.headers);
-            self.end_login(session_id.unwrap_or_default(), &browser.name, ticket).await;
-            tracing::info!("User logged out: {}", browser.name);
-            if self.settings.shutdown_on_logout {
-                self.stop_servers_of(&browser.name).await;
-            }
+            self.end_login(session_id.unwrap_or_default(), &browser.name, ticket, Revocation::This).await;
+            self.logged_out(&browser.name).await;
         }
+        Ok(self.cleared_cookies(parts))
+    }
+
+    /// Logs out of all browsers, this one too, with all tickets.
+    pub async fn finish_logout_everywhere(self: &Arc<Self>, parts: &Parts) -> Result<Vec<String>, HttpError> {
+        if let Some(browser) = self.browser(&parts.headers) {
+            for login in self.store.logins(browser.user.id, 0)? {
+                self.logins.release(login.session_id.as_deref().unwrap_or_default());
+            }
+            self.store.end_logins(browser.user.id, &self.new_token())?;
+            let ticket = self.ticket(&parts.headers);
+            let session_id = browser.session_id.as_deref().unwrap_or_default();
+            self.end_login(session_id, &browser.name, ticket, Revocation::All).await;
+            self.logged_out(&browser.name).await;
+        }
+        Ok(self.cleared_cookies(parts))
+    }
+
+    async fn logged_out(self: &Arc<Self>, user: &UserName) {
+        tracing::info!("User logged out: {user}");
+        if self.settings.shutdown_on_logout {
+            self.stop_servers_of(user).await;
+        }
+    }
+
+    fn cleared_cookies(&self, parts: &Parts) -> Vec<String> {
         let (hub_prefix, secure) = (self.settings.hub_prefix(), self.is_https(parts));
         let long_ago = self.clock.now().checked_sub(CLEARED_AGO).unwrap_or(SystemTime::UNIX_EPOCH);
         let lifetime = Lifetime::Until(long_ago);
@@ -79,12 +107,26 @@ impl Hub {
             let path = hub_prefix.as_str();
             Cookie { name, value: "", path, domain: None, lifetime, http_only, secure }.header()
         };
-        Ok(vec![
+        vec![
             Cookie { lifetime, ..self.session_cookie(parts, "") }.header(),
             cleared(LOGIN_COOKIE, true),
             cleared(TICKET_COOKIE, true),
             cleared(XSRF_COOKIE, false),
-        ])
+        ]
+    }
+
+    /// Notes a login, for the person's own list; returns when it began.
+    fn begin_login(&self, parts: &Parts, user_id: i64, session_id: &str) -> Result<i64, HttpError> {
+        let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let browser: String = agent.unwrap_or_default().chars().take(AGENT_CHARS_MAX).collect();
+        let address = self.client_address(parts).to_string();
+        let new = NewLogin { user_id, session_id, address: &address, browser: &browser };
+        Ok(self.store.begin_login(&new, self.unix_now(), self.oldest_login())?)
+    }
+
+    /// Logins from before this second are too old to count, in seconds since 1970.
+    pub(crate) fn oldest_login(&self) -> i64 {
+        self.unix_now() - (self.settings.cookie_max_age_days * 86400.0) as i64
     }
 
     /// The cookie of a browser's session id. Everybody's servers get it, whatever their host.
@@ -105,7 +147,7 @@ impl Hub {
         if let Some(browser) = self.browser(&parts.headers)
             && let Some(session_id) = &browser.session_id
         {
-            self.store.end_session(browser.user.id, Some(session_id), &browser.user.cookie_id)?;
+            self.store.end_login(browser.user.id, browser.began, Some(session_id))?;
         }
         Ok(())
     }

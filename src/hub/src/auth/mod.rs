@@ -40,6 +40,8 @@ pub struct Browser {
     pub name: UserName,
     /// Value of `jupyterhub-session-id`, if the browser sent one.
     pub session_id: Option<String>,
+    /// When the login cookie was signed, in seconds since 1970: names the login among those of the user.
+    pub began: i64,
 }
 
 /// Somebody known by a token, or a [`Browser`] that calls the API.

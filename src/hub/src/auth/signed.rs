@@ -48,6 +48,11 @@ pub(crate) fn sign(secret: &[u8], name: &str, value: &[u8], now: i64) -> String 
 
 /// The value, if the signature is right and not too old.
 pub(crate) fn verify(check: Check<'_>, signed: &str) -> Option<Vec<u8>> {
+    verify_dated(check, signed).map(|(value, _)| value)
+}
+
+/// The same with the time of the signature, in seconds since 1970.
+pub(crate) fn verify_dated(check: Check<'_>, signed: &str) -> Option<(Vec<u8>, i64)> {
     let version = signed.split_once('|').and_then(|(version, _)| version.parse::<u32>().ok());
     match version {
         Some(2) => verify_format_2(check, signed),
@@ -56,7 +61,7 @@ pub(crate) fn verify(check: Check<'_>, signed: &str) -> Option<Vec<u8>> {
     }
 }
 
-fn verify_format_2(check: Check<'_>, signed: &str) -> Option<Vec<u8>> {
+fn verify_format_2(check: Check<'_>, signed: &str) -> Option<(Vec<u8>, i64)> {
     let (version, rest) = field(signed.strip_prefix("2|")?)?;
     let (seconds, rest) = field(rest)?;
     let (name, rest) = field(rest)?;
@@ -64,13 +69,14 @@ fn verify_format_2(check: Check<'_>, signed: &str) -> Option<Vec<u8>> {
     let covered = signed.len().checked_sub(signature.len())?;
     let expected = mac(hmac::HMAC_SHA256, check.secret, &[signed.get(..covered)?.as_bytes()]);
     verify_slices_are_equal(expected.as_bytes(), signature.as_bytes()).ok()?;
-    if version != "0" || name != check.name || is_too_old(check, seconds.parse().ok()?) {
+    let time: i64 = seconds.parse().ok()?;
+    if version != "0" || name != check.name || is_too_old(check, time) {
         return None;
     }
-    STANDARD.decode(value).ok()
+    Some((STANDARD.decode(value).ok()?, time))
 }
 
-fn verify_format_1(check: Check<'_>, signed: &str) -> Option<Vec<u8>> {
+fn verify_format_1(check: Check<'_>, signed: &str) -> Option<(Vec<u8>, i64)> {
     let mut parts = signed.split('|');
     let (value, seconds, signature) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {
@@ -87,7 +93,7 @@ fn verify_format_1(check: Check<'_>, signed: &str) -> Option<Vec<u8>> {
     if is_too_old(check, time) || time > check.now + FORMAT_1_FUTURE_SECONDS_MAX || seconds.starts_with('0') {
         return None;
     }
-    STANDARD.decode(value).ok()
+    Some((STANDARD.decode(value).ok()?, time))
 }
 
 /// Takes `<length>:<text>|` off the front.

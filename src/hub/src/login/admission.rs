@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hubd_proto::UserName;
+use hubd_proto::message::Revocation;
 
 use super::{LoggedIn, LoginRefused, LoginStep, quoted};
 use crate::Hub;
@@ -56,7 +57,7 @@ impl Hub {
         login.held = None;
         if let Some((ticket, _)) = login.ticket.take() {
             let (hub, account) = (Arc::clone(self), account.clone());
-            tokio::spawn(async move { hub.end_login("", &account, Some(ticket)).await });
+            tokio::spawn(async move { hub.end_login("", &account, Some(ticket), Revocation::This).await });
         }
     }
 

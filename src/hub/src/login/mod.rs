@@ -141,12 +141,18 @@ impl Hub {
         }
     }
 
-    /// Forgets a held PAM handle and revokes `ticket`, at logout. Never fails: what cannot be told the
+    /// Forgets a held PAM handle and revokes `ticket`, or all tickets of its owner, at logout. Never fails: what cannot be told the
     /// helper is logged.
-    pub async fn end_login(&self, session_id: &str, user: &UserName, ticket: Option<Secret>) {
+    pub async fn end_login(
+        &self,
+        session_id: &str,
+        user: &UserName,
+        ticket: Option<Secret>,
+        which: Revocation,
+    ) {
         self.logins.release(session_id);
         if let Some(ticket) = ticket
-            && let Err(error) = self.helper.revoke(user, &ticket, Revocation::This).await
+            && let Err(error) = self.helper.revoke(user, &ticket, which).await
         {
             tracing::warn!(%user, "cannot revoke a ticket at logout: {error}");
         }

@@ -46,7 +46,9 @@ impl LoginRefused {
         Self::new(
             403,
             "not-allowed",
-            "The password is right, but this account may not use this hub. Ask the administrator to allow it.",
+            text!(
+                "The password is right, but this account may not use this hub. Ask the administrator to allow it."
+            ),
         )
     }
 
@@ -54,7 +56,7 @@ impl LoginRefused {
         Self::new(
             403,
             "login-expired",
-            "This login took too long, or was answered twice. Please log in again.",
+            text!("This login took too long, or was answered twice. Please log in again."),
         )
     }
 
@@ -62,7 +64,7 @@ impl LoginRefused {
         let mut refused = Self::new(
             429,
             RefusalCode::RateLimited.as_str(),
-            "Too many logins are in progress right now. Try again in a moment.",
+            text!("Too many logins are in progress right now. Try again in a moment."),
         );
         refused.retry_after_seconds = Some(TOO_MANY_RETRY_SECONDS);
         refused
@@ -70,7 +72,7 @@ impl LoginRefused {
 
     pub(super) fn database(error: &hubd_store::StoreError) -> Self {
         tracing::error!(%error, "cannot look up a user at login");
-        Self::broken("database", "The hub's database cannot be used at the moment. Try again soon.")
+        Self::broken("database", text!("The hub's database cannot be used at the moment. Try again soon."))
     }
 
     fn broken(code: &str, message: &str) -> Self {
@@ -86,13 +88,17 @@ impl LoginRefused {
             HelperError::Timeout(_) => {
                 return Self::broken(
                     "helper-unreachable",
-                    "The login took too long. Try again; if it happens again, tell your administrator.",
+                    text!(
+                        "The login took too long. Try again; if it happens again, tell your administrator."
+                    ),
                 );
             }
             _ => {
                 return Self::broken(
                     "helper-unreachable",
-                    "Logins do not work at the moment. Your administrator finds the reason in the hub's log.",
+                    text!(
+                        "Logins do not work at the moment. Your administrator finds the reason in the hub's log."
+                    ),
                 );
             }
         };

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use hubd_proto::message::RefusalCode;
+use hubd_proto::message::{RefusalCode, Revocation};
 
 use super::{LoggedIn, LoginRefused, LoginStep, Pending};
 use crate::Hub;
@@ -200,7 +200,7 @@ async fn a_logout_drops_the_handle_and_revokes_the_ticket() {
     let mut login = done(begin(&test.hub, "alice", PASSWORD).await);
     test.hub.keep_login("session-1", &mut login);
     let (ticket, _) = login.ticket.expect("a ticket");
-    test.hub.end_login("session-1", &user("alice"), Some(ticket)).await;
+    test.hub.end_login("session-1", &user("alice"), Some(ticket), Revocation::This).await;
     assert_eq!(test.helper.requests(), ["authenticate", "revoke"]);
     assert!(test.hub.logins.take_held("session-1", &user("alice")).is_none());
 }

@@ -156,7 +156,7 @@ impl Logins {
     }
 
     /// Forgets the PAM handle of a browser session.
-    pub(super) fn release(&self, session_id: &str) {
+    pub(crate) fn release(&self, session_id: &str) {
         lock(&self.held).remove(session_id);
     }
 

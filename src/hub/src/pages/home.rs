@@ -135,7 +135,7 @@ pub fn spawner_value(visit: &Visit, owner: &UserName, server: &ServerName, snaps
         State::Stopped { failure: Some(failure) } => Some(context! {
             code => failure.code.as_str(),
             step => failure.step.as_str(),
-            message => failure.message.as_str(),
+            message => failure.message_in(visit.language),
         }),
         _ => None,
     };

@@ -35,6 +35,9 @@ const FILES: &[(&str, &str)] = &[
 const SCRIPT_TEXTS: &[&str] = &[
     text!("API request failed ({status}): {message}"),
     text!("Copied"),
+    text!("Opening a session"),
+    text!("Server requested"),
+    text!("Spawning server..."),
     text!("Delete the server {name}?"),
     text!("Done"),
     text!("Starting {name} …"),
@@ -86,7 +89,7 @@ impl Language {
     }
 
     /// The language of a tag; `de-AT` is `de`.
-    fn find(tag: &str) -> Option<&'static Self> {
+    pub(crate) fn find(tag: &str) -> Option<&'static Self> {
         let primary = tag.split('-').next().unwrap_or_default();
         if primary.eq_ignore_ascii_case("en") {
             return Some(Self::english());
@@ -110,7 +113,7 @@ impl Language {
         let of_function = Arc::clone(&messages);
         let function = Value::from_function(move |text: Value, values: Kwargs| {
             let text = text.as_str().unwrap_or_default();
-            filled(of_function.get(text).map_or(text, String::as_str), &values)
+            filled_by_template(of_function.get(text).map_or(text, String::as_str), &values)
         });
         Box::leak(Box::new(Self {
             tag,
@@ -121,14 +124,38 @@ impl Language {
     }
 }
 
-/// A text with its `{name}`s replaced.
-fn filled(text: &str, values: &Kwargs) -> Result<String, Error> {
-    let mut filled = text.to_owned();
+/// The same with values from a template.
+fn filled_by_template(text: &str, values: &Kwargs) -> Result<String, Error> {
+    let mut all = Vec::new();
     for name in values.args() {
-        let value: Value = values.get(name)?;
-        filled = filled.replace(&format!("{{{name}}}"), &value.to_string());
+        all.push((name, values.get::<Value>(name)?.to_string()));
     }
-    Ok(filled)
+    Ok(filled(text, &all))
+}
+
+/// A text with its `{name}`s replaced.
+pub(crate) fn filled(text: &str, values: &[(&str, String)]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    // In one pass: what a value brings is no place of another one.
+    while let Some((before, inside)) = rest.split_once('{') {
+        let value = inside.split_once('}').and_then(|(name, after)| {
+            values.iter().find(|(known, _)| *known == name).map(|(_, value)| (value, after))
+        });
+        out.push_str(before);
+        match value {
+            Some((value, after)) => {
+                out.push_str(value);
+                rest = after;
+            }
+            None => {
+                out.push('{');
+                rest = inside;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 /// The pairs of `msgid` and `msgstr` of a gettext file.

@@ -18,6 +18,7 @@ use super::language::text;
 use super::urls;
 use super::visit::{Visit, add_cookies};
 use crate::auth::Browser;
+use crate::error::HttpError;
 use crate::login::{LoggedIn, LoginRefused, LoginStep, Pending};
 
 /// Longest name that is shown again as typed, in characters. A longer one was probably a password.
@@ -32,8 +33,13 @@ pub async fn form(visit: Visit) -> Result<Response, PageError> {
     if visit.browser.is_some() {
         return Ok(visit.found(&visit.hub.next_url(&visit.parts, visit.browser.as_ref())));
     }
+    if visit.hub.access.load().auto_login {
+        // No authenticator here takes a name from the request itself, so nobody is let in.
+        return Err(HttpError::bare(StatusCode::FORBIDDEN).into());
+    }
     let username = visit.argument("username").unwrap_or_default();
-    Ok(login_page(&visit, StatusCode::OK, &Shown { username: &username, ..Shown::default() }))
+    let extra = || login_values(&visit, &Shown { username: &username, ..Shown::default() });
+    Ok(for_application(&visit, visit.page_of_strangers("login.html", extra)))
 }
 
 /// `POST /hub/login`: a name and password, or the answer to a further question.
@@ -79,7 +85,12 @@ struct Shown<'a> {
 
 /// The login form.
 fn login_page(visit: &Visit, status: StatusCode, shown: &Shown) -> Response {
-    let extra = context! {
+    for_application(visit, visit.page(status, "login.html", login_values(visit, shown)))
+}
+
+/// What the form's template wants to know.
+fn login_values(visit: &Visit, shown: &Shown) -> Value {
+    context! {
         next => urls::value(&visit.argument("next").unwrap_or_default()),
         username => shown_name(shown.username),
         login_error => shown.error,
@@ -87,9 +98,11 @@ fn login_page(visit: &Visit, status: StatusCode, shown: &Shown) -> Response {
         retry_after_seconds => shown.retry_after_seconds,
         authenticator_login_url => form_action(visit),
         authenticator => context! { request_otp => false },
-    };
-    let mut response = visit.page(status, "login.html", extra);
-    // A login that began at an application of another origin ends there.
+    }
+}
+
+/// A login that began at an application of another origin ends there.
+fn for_application(visit: &Visit, mut response: Response) -> Response {
     if let Some(url) = application(&visit.argument("next").unwrap_or_default()) {
         allow_form_target(response.headers_mut(), &url);
     }
@@ -168,7 +181,7 @@ async fn welcome(visit: &Visit, login: LoggedIn) -> Result<Response, PageError> 
 /// The browser as the next request will be known.
 fn browser(visit: &Visit, name: &UserName) -> Result<Option<Browser>, PageError> {
     let user = visit.hub.store.user(name.as_str())?;
-    Ok(user.map(|user| Browser { user, name: name.clone(), session_id: None }))
+    Ok(user.map(|user| Browser { user, name: name.clone(), session_id: None, began: 0 }))
 }
 
 /// Whether a notice is worth a page of its own: greetings such as the last login's time are not.

@@ -1,8 +1,10 @@
 //! Logging out.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
-use http::StatusCode;
+use http::{StatusCode, header};
 use minijinja::context;
 
 use super::errors::PageError;
@@ -42,7 +44,15 @@ async fn end(visit: &Visit) -> Result<Response, PageError> {
         }
         None => Vec::new(),
     };
-    let mut response = visit.found(&visit.hub_url("login"));
+    let mut response = if visit.hub.access.load().auto_login {
+        // The login page would let the person in again.
+        let stranger = Visit::of_stranger(Arc::clone(&visit.hub), visit.parts.clone());
+        let mut page = stranger.page(StatusCode::OK, "logout.html", context! {});
+        page.headers_mut().remove(header::SET_COOKIE);
+        page
+    } else {
+        visit.found(&visit.hub_url("login"))
+    };
     add_cookies(&mut response, cookies);
     Ok(response)
 }

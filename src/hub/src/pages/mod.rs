@@ -14,8 +14,10 @@ pub mod form;
 pub mod guard;
 pub mod headers;
 pub mod home;
+pub mod kept;
 pub mod language;
 pub mod login;
+pub mod logins;
 pub mod logout;
 mod multipart;
 pub mod outside;
@@ -29,6 +31,7 @@ pub mod templates;
 pub mod token;
 pub mod urls;
 pub mod user_url;
+mod variables;
 pub mod visit;
 
 pub use errors::{PageError, backend_failed};

@@ -82,7 +82,9 @@ pub fn failed(visit: &Visit, target: &Target, failure: &Failure) -> Response {
         owner => target.owner.as_str(),
         spawn_url => spawn_url(visit, target),
         failed => true,
-        failed_message => failure.message.as_str(),
+        failed_message => failure.message_in(visit.language),
+        failed_detail => failure.detail_for(visit.language),
+        failed_advice => failure.advice_in(visit.language),
         failure => Serde(failure),
         login_again => CURED_BY_LOGIN.contains(&failure.code.as_str()),
     };

@@ -8,6 +8,7 @@ use minijinja::{
 };
 
 use super::assets;
+use super::kept::KeptPages;
 use super::language::Language;
 
 /// JupyterHub's loader prefix: `{% extends "templates/page.html" %}` means the built-in page.
@@ -58,6 +59,8 @@ const BUILT_IN: &[(&str, &str)] = &[
 /// The templates, compiled when they are first used.
 pub struct Templates {
     environment: Environment<'static>,
+    /// Pages that are the same for many.
+    pub(super) kept: KeptPages,
 }
 
 impl Templates {
@@ -72,7 +75,7 @@ impl Templates {
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         let paths = paths.to_vec();
         environment.set_loader(move |name| load(&paths, name));
-        Self { environment }
+        Self { environment, kept: KeptPages::default() }
     }
 
     /// Renders `name` with `context`.

@@ -173,6 +173,8 @@ fn token_page(
         token_error => error,
         default_note => DEFAULT_NOTE,
         api_tokens => plain.into_iter().map(token_value).collect::<Vec<_>>(),
+        logins => super::logins::of(visit, browser)?,
+        servers_stay => !visit.hub.settings.shutdown_on_logout,
         oauth_clients => clients.into_iter().map(|(id, tokens)| client_value(id, &tokens)).collect::<Vec<_>>(),
     };
     Ok(visit.page(status, "token.html", extra))

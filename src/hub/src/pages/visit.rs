@@ -1,6 +1,5 @@
 //! One request for a page: who asks, with what query, and how a page is answered.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,22 +9,20 @@ use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
-use hubd_proto::{ServerName, UserName};
-use minijinja::value::{Kwargs, Serde, Value};
+use minijinja::value::{Serde, Value};
 use minijinja::{Error, context};
 
 use super::access_log::Asker;
-use super::announcement;
 use super::errors::PageError;
 use super::form::Form;
 use super::headers::{Nonce, page_policy};
+use super::kept::Fresh;
 use super::language::Language;
 use super::urls;
 use crate::Hub;
 use crate::api::inside::{Called, ForPages};
-use crate::auth::{Browser, Caller, CallerKind, scopes};
+use crate::auth::{Browser, Caller, CallerKind, Xsrf};
 use crate::error::HttpError;
-use crate::services::ServiceLink;
 use crate::subdomains::Subdomains;
 
 /// A request for a page.
@@ -164,10 +161,42 @@ impl Visit {
 
     /// A page.
     pub fn page(&self, status: StatusCode, template: &str, extra: Value) -> Response {
+        let (nonce, xsrf) = self.fresh();
+        let page = self.render(template, extra, &nonce, &xsrf.token);
+        self.dressed(status, (template, page), &nonce, xsrf)
+    }
+
+    /// A page that is the same for all strangers who ask for this address in this language: it is rendered once.
+    pub fn page_of_strangers(&self, template: &str, extra: impl Fn() -> Value) -> Response {
+        let (nonce, xsrf) = self.fresh();
+        let page = if self.browser.is_some() || !self.hub.announcements().is_empty() {
+            self.render(template, extra(), &nonce, &xsrf.token)
+        } else {
+            let fresh = Fresh { nonce: &nonce.0, token: &xsrf.token };
+            let spare = || (Nonce::new(&self.hub).0, self.hub.new_token());
+            let render = |fresh: Fresh<'_>| {
+                self.render(template, extra(), &Nonce(fresh.nonce.to_owned()), fresh.token)
+            };
+            self.hub.templates.kept.page((self.language.tag, self.uri()), fresh, spare, render)
+        };
+        self.dressed(StatusCode::OK, (template, page), &nonce, xsrf)
+    }
+
+    /// What is new in each page.
+    fn fresh(&self) -> (Nonce, Xsrf) {
         let nonce = self.parts.extensions.get::<Nonce>().cloned().unwrap_or_else(|| Nonce::new(&self.hub));
-        let xsrf = self.hub.xsrf_for_page(&self.parts, self.browser.as_ref());
-        let common = self.common(&nonce, &xsrf.token);
-        let mut response = match self.render(template, extra, common) {
+        (nonce, self.hub.xsrf_for_page(&self.parts, self.browser.as_ref()))
+    }
+
+    /// The answer that brings a page, with all its headers.
+    fn dressed(
+        &self,
+        status: StatusCode,
+        (template, page): (&str, Result<String, Error>),
+        nonce: &Nonce,
+        xsrf: Xsrf,
+    ) -> Response {
+        let mut response = match page {
             Ok(html) => html_response(status, html),
             Err(error) => {
                 tracing::error!(template, error = format!("{error:#}"), "template");
@@ -175,7 +204,7 @@ impl Visit {
             }
         };
         let headers = response.headers_mut();
-        if let Ok(policy) = HeaderValue::from_str(&self.policy(&nonce)) {
+        if let Ok(policy) = HeaderValue::from_str(&self.policy(nonce)) {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -222,75 +251,12 @@ impl Visit {
     }
 
     /// Renders with the page's own variables first, then the operator's, then the common ones.
-    fn render(&self, template: &str, extra: Value, common: Value) -> Result<String, Error> {
+    fn render(&self, template: &str, extra: Value, nonce: &Nonce, xsrf_token: &str) -> Result<String, Error> {
         let vars = Value::from(Serde(&self.hub.settings.template_vars));
         // `_` translates; the macro has no way to write its name.
         let texts = Value::from_pairs([("_", self.language.function.clone())]);
-        let common = context! { ..common, ..texts };
+        let common = context! { ..self.common(nonce, xsrf_token), ..texts };
         self.hub.templates.render(template, context! { ..extra, ..context! { ..vars, ..common } })
-    }
-
-    /// What every page knows.
-    fn common(&self, nonce: &Nonce, xsrf_token: &str) -> Value {
-        let settings = &self.hub.settings;
-        let base_url = settings.hub_prefix();
-        let admin = self.browser.as_ref().is_some_and(|browser| browser.user.admin);
-        let held = self.held();
-        let mut jhdata = serde_json::json!({
-            "base_url": base_url,
-            "prefix": settings.base_url,
-            "admin_access": settings.admin_access && admin,
-            "options_form": settings.spawner.options.asks(),
-            "xsrf_token": xsrf_token,
-        });
-        if let Some(map) = jhdata.as_object_mut() {
-            if let Some(browser) = &self.browser {
-                map.insert("user".to_owned(), browser.name.as_str().into());
-            }
-            if self.language.tag != "en" {
-                map.insert("texts".to_owned(), self.language.for_scripts.clone());
-            }
-        }
-        context! {
-            lang => self.language.tag,
-            announcements => Serde(&self.undismissed()),
-            here => self.uri(),
-            base_url => base_url,
-            prefix => settings.base_url.as_str(),
-            user => self.browser.as_ref().map(|browser| self.user_value(&browser.name, browser.user.admin)),
-            login_url => self.hub_url("login"),
-            logout_url => self.hub_url("logout"),
-            xsrf => xsrf_token,
-            xsrf_token => xsrf_token,
-            jhdata => Serde(&jhdata),
-            nonce => nonce.0.as_str(),
-            admin_ui => held.contains("admin-ui"),
-            services => Serde(&self.services(&held)),
-            parsed_scopes => parsed(&held),
-            expanded_scopes => held.into_iter().collect::<Vec<_>>(),
-            version_hash => super::assets::version("css/style.min.css"),
-        }
-    }
-
-    /// The services that the person may use and that want to be seen.
-    fn services(&self, held: &scopes::Held) -> Vec<ServiceLink> {
-        if self.browser.is_none() {
-            return Vec::new();
-        }
-        self.hub.services_for(held).unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot look up services");
-            Vec::new()
-        })
-    }
-
-    /// The announcements that the person has not dismissed.
-    fn undismissed(&self) -> Vec<crate::announcements::Announcement> {
-        let mut all = self.hub.announcements();
-        if !all.is_empty() {
-            let dismissed = announcement::dismissed(&self.parts.headers);
-            all.retain(|news| !dismissed.contains(&news.id.as_str()));
-        }
-        all
     }
 
     /// The page's security policy.
@@ -303,60 +269,6 @@ impl Visit {
         let static_files = format!("{}{}", host.unwrap_or_default(), self.hub_url("static/"));
         page_policy(nonce, &static_files, people.as_deref().unwrap_or_default())
     }
-
-    /// What the person may do. A page is shown even if the database cannot be asked.
-    fn held(&self) -> scopes::Held {
-        let Some(browser) = &self.browser else { return scopes::Held::new() };
-        self.hub.scopes_of_user(&browser.user).unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot look up what a person may do");
-            scopes::Held::new()
-        })
-    }
-
-    /// `user.server_url(name)` of JupyterHub's templates.
-    fn server_url_function(&self, name: &UserName) -> Value {
-        let base = self.server_url(name.as_str(), "");
-        Value::from_function(move |server: Option<&str>| match server {
-            None | Some("") => base.clone(),
-            Some(server) => format!("{base}{}/", urls::segment(server)),
-        })
-    }
-
-    /// `user.all_spawners(include_default=…)` of JupyterHub's templates.
-    fn all_spawners_function(&self, name: &UserName) -> Value {
-        let all = super::home::servers_of(self, name, &ServerName::default()).unwrap_or_default();
-        Value::from_function(move |options: Kwargs| -> Result<Value, Error> {
-            let default = options.get::<Option<bool>>("include_default")?.unwrap_or(true);
-            Ok(all.iter().skip(usize::from(!default)).cloned().collect())
-        })
-    }
-
-    /// The `user` variable.
-    fn user_value(&self, name: &UserName, admin: bool) -> Value {
-        context! {
-            name => name.as_str(),
-            escaped_name => urls::segment(name.as_str()),
-            json_escaped_name => name.as_str(),
-            admin => admin,
-            url => self.server_url(name.as_str(), ""),
-            server_url => self.server_url_function(name),
-            all_spawners => self.all_spawners_function(name),
-            spawner => super::home::spawner_value(self, name, &ServerName::default(), &self.hub.server(name, &ServerName::default())),
-        }
-    }
-}
-
-/// The scopes with their filters apart, as JupyterHub's `parsed_scopes`.
-fn parsed(held: &scopes::Held) -> Value {
-    let mut parsed: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for scope in held {
-        let (name, filter) = scope.split_once('!').unwrap_or((scope, ""));
-        let filters = parsed.entry(name).or_default();
-        if !filter.is_empty() {
-            filters.push(filter);
-        }
-    }
-    Value::from(Serde(&parsed))
 }
 
 /// What is shown when a site's own template cannot be rendered.

@@ -9,7 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hubd_proto::frame::{self, HEADER_BYTES};
 use hubd_proto::message::{
-    Authenticate, Authenticated, Endpoint, Exited, Listen, Prompt, RefusalCode, Refused, SessionStatus, Start,
+    Account, Authenticate, Authenticated, Endpoint, Exited, Listen, Prompt, RefusalCode, Refused,
+    SessionStatus, Start,
 };
 use hubd_proto::{ProfileName, Reply, Request, SessionId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -211,6 +212,10 @@ impl FakeHelper {
                     note: start.note,
                 };
                 self.begin(stream, start, false).await;
+            }
+            Some(Request::CheckAccount(check)) => {
+                let account = Account { user: check.user, uid: self.0.uid, ticket_expires_at: None };
+                write(&mut stream, &Reply::Account(account)).await;
             }
             Some(Request::Revoke(_)) => {
                 self.note("revoke");

@@ -28,7 +28,7 @@ for (const dialog of document.querySelectorAll("dialog")) {
 const units = [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 3600], ["minute", 60]];
 const relative = new Intl.RelativeTimeFormat(root.lang);
 function writeTimes() {
-  for (const time of document.querySelectorAll("time[data-relative]")) {
+  for (const time of document.querySelectorAll("time[datetime]")) {
     const seconds = (Date.parse(time.dateTime) - Date.now()) / 1000;
     if (Number.isNaN(seconds)) continue;
     const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ["second", 1];

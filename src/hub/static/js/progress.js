@@ -28,7 +28,7 @@ events.onmessage = (event) => {
     bar.setAttribute("aria-valuenow", data.progress);
     reader.textContent = `${data.progress}%`;
   }
-  const text = data.message ?? "";
+  const text = t(data.message ?? "");
   if (text) {
     message.textContent = text;
     const line = document.createElement("div");

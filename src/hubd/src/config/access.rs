@@ -53,6 +53,7 @@ pub fn authenticator(values: &Values, problems: &mut Vec<Problem>) -> Authentica
         username_pattern: username_pattern(values, classes, problems),
         delete_invalid_users: values.yes(classes, "delete_invalid_users"),
         manage_groups: values.yes(classes, "manage_groups"),
+        auto_login: auto_login(values, classes, &mut *problems),
         create_system_users: classes == PAM && values.yes(classes, "create_system_users"),
     }
 }
@@ -162,6 +163,17 @@ fn username_map(values: &Values, classes: &[&str], problems: &mut Vec<Problem>) 
     map
 }
 
+/// `auto_login` is for authenticators that ask nothing.
+fn auto_login(values: &Values, classes: &[&str], problems: &mut Vec<Problem>) -> bool {
+    let wanted = values.yes(classes, "auto_login");
+    if wanted && classes != NULL {
+        let text = "Authenticator.auto_login: this authenticator asks with the login form";
+        let cure = "delete the line; only authenticator_class = \"null\" has no form";
+        problems.push(Problem::new(&values.origin(classes, "auto_login"), text.to_owned(), cure));
+    }
+    wanted && classes == NULL
+}
+
 fn username_pattern(
     values: &Values,
     classes: &[&str],
@@ -243,6 +255,15 @@ mod tests {
         assert!(none.iter().any(|warning| warning.contains("nobody can login")));
         let dummy = configured("[JupyterHub]\nauthenticator_class = \"dummy\"\n");
         assert!(dummy.0.allow_all && dummy.1[0].contains("no password"), "{:?}", dummy.1);
+    }
+
+    #[test]
+    fn only_an_authenticator_that_asks_nothing_logs_in_by_itself() {
+        let null = "[JupyterHub]\nauthenticator_class = \"null\"\n";
+        let (access, _, problems) = configured(&format!("{null}[Authenticator]\nauto_login = true\n"));
+        assert!(access.auto_login && problems.is_empty(), "{problems}");
+        let (access, _, problems) = configured("[Authenticator]\nauto_login = true\n");
+        assert!(!access.auto_login && problems.contains("login form"), "{problems}");
     }
 
     #[test]

@@ -145,6 +145,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("Authenticator", "username_pattern", Kind::Text, "\"\"", "Regular expression that names have to match, from their start; nothing holds the end but $.").live(),
     opt("Authenticator", "enable_auth_state", Kind::Bool, "false", "Keep what an authenticator tells of people, encrypted with JUPYTERHUB_CRYPT_KEY, which must be set then. PAM tells nothing; admins see and set it by the API."),
     opt("Authenticator", "manage_groups", Kind::Bool, "false", "Every login sets the person's groups in the hub: with PAM to the groups of the account, with shared-password to those of the password.").live(),
+    opt("Authenticator", "auto_login", Kind::Bool, "false", "Show no login form, and after logging out a page that says so. Only with authenticator_class = \"null\": every other authenticator of hubd asks with a form.").live(),
     opt("Authenticator", "delete_invalid_users", Kind::Bool, "false", "At the start, delete people from the database who have no account on this machine any more. Their homes are left alone."),
     opt("LocalAuthenticator", "allowed_groups", Kind::Set, "[]", "Members of these groups of the machine may log in, beside allowed_users.").live(),
     opt("LocalAuthenticator", "create_system_users", Kind::Bool, "false", "Make an account of this machine for somebody whom an admin adds. Root has to allow it too: create_system_users in helper.toml, and systemctl enable --now hubd-accounts.socket.").live(),

@@ -28,8 +28,6 @@ const PAM_ASKS: &str = "PAM asks for second factors by itself, with questions of
 const FRESH: &str = "active users are counted whenever the metrics are read: delete the line";
 /// What blocks in Python.
 const NO_LOOP: &str = "hubd has threads and no event loop that could block: delete the line";
-/// There is a form.
-const FORM: &str = "there is always a login form here: delete the line";
 
 /// Limits, which the kernel holds and root sets.
 const LIMITS: &str = "root decides: set it in `limits` of [profile.default] in helper.toml(5)";
@@ -60,8 +58,7 @@ const CLASSES: &[(&str, &str)] = &[
 const OPTIONS: &[(&str, &str, &str)] = &[
     ("Authenticator", "auth_refresh_age", NO_REFRESH),
     ("Authenticator", "auth_refresh_strict", NO_REFRESH),
-    ("Authenticator", "auto_login", FORM),
-    ("Authenticator", "auto_login_oauth2_authorize", FORM),
+    ("Authenticator", "auto_login_oauth2_authorize", "who is not logged in is always led to the login and back: delete the line"),
     ("Authenticator", "manage_roles", NO_MANAGED),
     ("Authenticator", "otp_prompt", PAM_ASKS),
     ("Authenticator", "post_auth_hook", "it is a Python function, and hubd runs no Python: let pam_exec(8) or pam_access(8) in /etc/pam.d/hubd decide, or use allowed_groups"),

@@ -17,9 +17,9 @@ use crate::pages::urls;
 use crate::pages::visit::Visit;
 
 /// Most users of one action: as many as a page shows.
-const USERS_MAX: usize = 200;
+pub const USERS_MAX: usize = 200;
 /// Calls at once; starting is bounded by `concurrent_spawn_limit` anyway.
-const CALLS_AT_ONCE: usize = 8;
+pub const CALLS_AT_ONCE: usize = 8;
 
 /// An action on users.
 struct Action {
@@ -47,13 +47,15 @@ pub async fn post(visit: Visit, body: Body) -> Result<Response, PageError> {
         return one(&visit, wish, &back).await;
     }
     let asked = form.get("action").unwrap_or_default();
-    let (name, field) = match asked.strip_suffix("-all") {
-        Some(name) => (name, "shown"),
-        None => (asked, "user"),
+    // No name has a slash.
+    let shown = form.get("shown").unwrap_or_default().split('/').filter(|name| !name.is_empty());
+    let (name, users): (_, Vec<&str>) = match asked.strip_suffix("-all") {
+        Some(name) => (name, shown.collect()),
+        None => (asked, form.all("user").collect()),
     };
     let action = ACTIONS.iter().find(|action| action.name == name);
     let action = action.ok_or_else(|| PageError::new(StatusCode::BAD_REQUEST, "No such action"))?;
-    let users: Vec<String> = form.all(field).take(USERS_MAX).map(str::to_owned).collect();
+    let users: Vec<String> = users.into_iter().take(USERS_MAX).map(str::to_owned).collect();
     if users.is_empty() {
         return Err(PageError::new(StatusCode::BAD_REQUEST, "Choose at least one user first."));
     }
@@ -81,7 +83,7 @@ async fn one(visit: &Visit, wish: &str, back: &str) -> Result<Response, PageErro
     }
     let name = if server.is_empty() { user.to_owned() } else { format!("{user}/{server}") };
     let title = if action == "start" { text!("Start servers") } else { text!("Stop servers") };
-    Ok(results(visit, title, vec![result(&name, "", &called)], back))
+    Ok(results(visit, title, vec![outcome(&name, "", &called)], back))
 }
 
 /// Many users, a few at once; one result each.
@@ -104,7 +106,7 @@ async fn many(
             "join" => visit.api((Method::POST, &group), members()).await,
             _ => visit.api((Method::DELETE, &group), members()).await,
         };
-        called.map(|called| result(&name, action.done, &called))
+        called.map(|called| outcome(&name, action.done, &called))
     };
     let calls = futures_util::stream::iter(users.into_iter().map(call)).buffered(CALLS_AT_ONCE);
     let all: Vec<Result<Value, PageError>> = calls.collect().await;
@@ -150,13 +152,19 @@ fn server_path(user: &str, server: &str) -> String {
     }
 }
 
-/// One line of the results.
-fn result(name: &str, done: &str, called: &Called) -> Value {
+/// What a call did for one user.
+fn outcome(name: &str, done: &str, called: &Called) -> Value {
     let text = if called.is_ok() { done.to_owned() } else { called.message() };
-    context! { name => name, ok => called.is_ok(), text => text }
+    result(name, called.is_ok(), &text)
 }
 
-fn results(visit: &Visit, title: &str, all: Vec<Value>, back: &str) -> Response {
+/// One line of the results.
+pub fn result(name: &str, ok: bool, text: &str) -> Value {
+    context! { name => name, ok => ok, text => text }
+}
+
+/// The page of what became of each.
+pub fn results(visit: &Visit, title: &str, all: Vec<Value>, back: &str) -> Response {
     let done = all.iter().filter(|result| result.get_attr("ok").is_ok_and(|ok| ok.is_true())).count();
     let failed = all.len() - done;
     let extra = context! {

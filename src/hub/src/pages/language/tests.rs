@@ -45,21 +45,66 @@ fn marked<'a>(source: &'a str, mark: &'a str) -> impl Iterator<Item = String> + 
 
 /// All texts that are shown, as the sources have them.
 fn used() -> BTreeSet<String> {
+    used_by(Group::People).into_iter().chain(used_by(Group::Admins)).chain(used_by(Group::Rights)).collect()
+}
+
+/// Whom a text is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Group {
+    /// Everybody who logs in: a student meets these.
+    People,
+    /// Who runs the hub.
+    Admins,
+    /// Names of scopes, on the pages of tokens, sharing and OAuth.
+    Rights,
+}
+
+/// The texts of a group; one that people and admins meet is people's.
+fn used_by(group: Group) -> BTreeSet<String> {
     let mut texts = BTreeSet::new();
-    for (_, source) in files("templates") {
+    let wanted = |path: &Path| {
+        let is_admins = path.to_string_lossy().contains("/admin");
+        (group == Group::Admins) == is_admins && group != Group::Rights
+    };
+    for (_, source) in files("templates").into_iter().filter(|(path, _)| wanted(path)) {
         texts.extend(marked(&source, "_("));
         texts.extend(marked(&source, " or "));
         texts.extend(marked(&source, "call modal("));
     }
-    for (_, source) in files("src").into_iter().filter(|(path, _)| !path.ends_with("tests.rs")) {
-        let source = source.split("#[cfg(test)]").next().unwrap();
+    let sources = files("src").into_iter().filter(|(path, _)| wanted(path) && !path.ends_with("tests.rs"));
+    for (_, source) in sources {
+        let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
         texts.extend(marked(source, "text!("));
     }
-    for scope in crate::auth::scopes::SCOPES {
-        texts.insert(scope.meaning.to_owned());
+    if group == Group::Rights {
+        texts.extend(crate::auth::scopes::SCOPES.iter().map(|scope| scope.meaning.to_owned()));
     }
     texts.retain(|text| text.chars().any(char::is_alphabetic));
+    if group == Group::Admins {
+        texts = texts.difference(&used_by(Group::People)).cloned().collect();
+    }
     texts
+}
+
+#[test]
+fn every_language_keeps_what_it_has() {
+    // What may be missing, in percent. Who adds a text for people adds its translations, too.
+    for (group, missing_percent_max) in [(Group::People, 0), (Group::Rights, 0), (Group::Admins, 10)] {
+        let texts = used_by(group);
+        for (tag, file) in FILES {
+            let have: BTreeSet<String> = entries(file)
+                .into_iter()
+                .filter(|(_, text)| !text.is_empty())
+                .map(|(text, _)| text)
+                .collect();
+            let missing: Vec<_> = texts.difference(&have).collect();
+            println!("{tag} {group:?}: {} of {}", texts.len() - missing.len(), texts.len());
+            assert!(
+                missing.len() * 100 <= texts.len() * missing_percent_max,
+                "{tag} {group:?}: {missing:#?}"
+            );
+        }
+    }
 }
 
 fn catalogue(name: &str) -> Vec<(String, String)> {

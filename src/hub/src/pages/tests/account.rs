@@ -81,3 +81,54 @@ async fn reports_of_browsers_need_a_login() {
     let xsrf = browser.cookies["_xsrf"].clone();
     browser.post(&format!("/hub/security/csp-report?_xsrf={xsrf}"), &[("a", "b")]).await.is(200, "");
 }
+
+#[tokio::test]
+async fn a_person_sees_their_logins_and_ends_one_elsewhere() {
+    let mut here = Browser::of("alice").await;
+    here.headers = vec![("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0")];
+    let mut there =
+        Browser { test: here.test, cookies: Default::default(), host: here.host, headers: Vec::new() };
+    there.headers = vec![("user-agent", "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36")];
+    there.log_in("alice", PASSWORD).await.is(302, "/hub/spawn");
+    let theirs = std::mem::replace(&mut there.cookies, here.cookies.clone());
+    let mut browser = there;
+    let page = browser.get("/hub/token").await.is(200, "");
+    for part in ["this browser", "Chrome · Windows", "127.0.0.1"] {
+        assert!(page.text.contains(part), "{part} in {}", page.text);
+    }
+    let (id, xsrf) = (page.field("login").clone(), page.field("_xsrf"));
+    assert_eq!(page.text.matches("name=\"login\"").count(), 1, "the own one is not offered");
+    browser.post("/hub/logins/end", &[("login", &id)]).await.is(403, "");
+    browser.post("/hub/logins/end", &[("login", &id), ("_xsrf", &xsrf)]).await.is(303, "/hub/token#logins");
+    browser.get("/hub/token").await.is(200, "");
+    browser.cookies = theirs;
+    browser.get("/hub/home").await.is(302, "/hub/login?next=%2Fhub%2Fhome");
+}
+
+#[tokio::test]
+async fn a_person_logs_out_everywhere() {
+    let mut browser = Browser::of("alice").await;
+    let first = browser.cookies.clone();
+    browser.cookies.clear();
+    browser.log_in("alice", PASSWORD).await.is(302, "/hub/spawn");
+    let xsrf = browser.get("/hub/token").await.field("_xsrf");
+    browser.post("/hub/logins/end", &[("all", "1"), ("_xsrf", &xsrf)]).await.is(303, "/hub/login");
+    for cookies in [browser.cookies.clone(), first] {
+        browser.cookies = cookies;
+        browser.get("/hub/home").await.is(302, "/hub/login?next=%2Fhub%2Fhome");
+    }
+}
+
+#[tokio::test]
+async fn a_logout_ends_the_login_of_this_browser_only() {
+    let mut browser = Browser::of("alice").await;
+    let first = browser.cookies.clone();
+    browser.cookies.clear();
+    browser.log_in("alice", PASSWORD).await.is(302, "/hub/spawn");
+    let second = browser.cookies.clone();
+    browser.get("/hub/logout").await.is(302, "/hub/login");
+    browser.cookies = second;
+    browser.get("/hub/home").await.is(302, "/hub/login?next=%2Fhub%2Fhome");
+    browser.cookies = first;
+    browser.get("/hub/home").await.is(200, "");
+}

@@ -84,12 +84,8 @@ async fn users_are_added_changed_and_deleted() {
         .await
         .is(303, "/hub/admin?sort=-id");
     assert!(browser.test.hub.store.user("erin").unwrap().is_some());
-    let again = send(&mut browser, "/hub/admin/add", &[("names", "carol")]).await.is(409, "");
-    assert!(
-        again.text.contains("already exist") && again.text.contains(">carol</textarea>"),
-        "{}",
-        again.text
-    );
+    let again = send(&mut browser, "/hub/admin/add", &[("names", "carol")]).await.is(200, "");
+    assert!(again.text.contains("was there already"), "{}", again.text);
     send(&mut browser, "/hub/admin/groups", &[("name", "a/b <i>")])
         .await
         .is(303, "/hub/admin/group?name=a%2Fb%20%3Ci%3E");
@@ -120,7 +116,7 @@ async fn users_are_added_changed_and_deleted() {
 async fn servers_of_many_are_started_and_stopped_with_a_result_each() {
     let mut browser = admin().await;
     started(&browser.test.hub, "alice").await;
-    let stop = [("action", "stop-all"), ("shown", "alice"), ("shown", "root-of-the-hub")];
+    let stop = [("action", "stop-all"), ("shown", "alice/root-of-the-hub")];
     let page = send(&mut browser, "/hub/admin/act", &stop).await.is(200, "");
     assert!(page.text.contains("2 of 2 done, 0 failed"), "{}", page.text);
     assert!(!browser.test.hub.server(&user("alice"), &"".parse().unwrap()).state.is_active());
@@ -221,4 +217,33 @@ async fn strangers_to_administration_change_nothing() {
     for path in ["act", "add", "groups", "hub", "user/alice", "group?name=x", "open/alice"] {
         admin.post(&format!("/hub/admin/{path}"), &[("action", "shutdown"), ("sure", "1")]).await.is(403, "");
     }
+}
+
+#[tokio::test]
+async fn adding_users_tells_what_became_of_each() {
+    let mut browser = admin().await;
+    let add = "/hub/admin/add";
+    send(&mut browser, add, &[("names", "zoe, Yann\nzoe")]).await.is(303, "/hub/admin?sort=-id");
+    let page = send(&mut browser, add, &[("names", "zoe\nxaver")]).await.is(200, "");
+    assert!(page.text.contains("was there already") && page.text.contains("added"), "{}", page.text);
+    let page = send(&mut browser, add, &[("names", "a/b")]).await.is(400, "");
+    assert!(page.text.contains(">a/b</textarea>") && page.text.contains("role=\"alert\""), "{}", page.text);
+    assert!(page.text.contains("Accounts of the machine are not made"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn accounts_are_made_one_by_one_where_the_configuration_says_so() {
+    let test = TestHub::with(|settings| {
+        settings.authenticator.admin_users.insert(user("root-of-the-hub"));
+        settings.authenticator.create_system_users = true;
+    })
+    .await;
+    let mut browser = Browser::on(test);
+    browser.log_in("root-of-the-hub", PASSWORD).await.is(302, "/hub/spawn");
+    let page = browser.get("/hub/admin/add").await.is(200, "");
+    assert!(page.text.contains("Whoever has no account on this machine gets one."), "{}", page.text);
+    let page = send(&mut browser, "/hub/admin/add", &[("names", "zoe\na/b")]).await.is(200, "");
+    // One name that cannot be an account keeps nobody else out.
+    assert!(page.text.contains("1 of 2 done, 1 failed"), "{}", page.text);
+    assert!(browser.test.hub.store.user("zoe").unwrap().is_some());
 }

@@ -129,3 +129,35 @@ async fn a_logout_that_another_page_caused_asks_first() {
     browser.post("/hub/logout", &[("_xsrf", &xsrf)]).await.is(302, "/hub/login");
     browser.get("/hub/home").await.is(302, "/hub/login?next=%2Fhub%2Fhome");
 }
+
+#[tokio::test]
+async fn a_hub_that_asks_nothing_shows_no_form_and_says_that_somebody_is_out() {
+    let mut browser = Browser::of("alice").await;
+    let mut rules = (*browser.test.hub.access.load_full()).clone();
+    rules.auto_login = true;
+    browser.test.hub.access.store(std::sync::Arc::new(rules));
+    let page = browser.get("/hub/logout").await.is(200, "");
+    assert_eq!(page.heading(), "Successfully logged out.");
+    assert!(!page.text.contains("id=\"logout\""), "{}", page.text);
+    browser.get("/hub/home").await.is(302, "/hub/login?next=%2Fhub%2Fhome");
+    let page = browser.get("/hub/login").await.is(403, "");
+    assert!(!page.text.contains("password_input"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn the_login_page_is_new_for_everybody_though_it_is_rendered_once() {
+    let mut browser = Browser::new().await;
+    let nonce = |page: &super::browser::Answer| page.headers["content-security-policy"].clone();
+    let first = browser.get("/hub/login?next=%2Fhub%2Fhome").await.is(200, "");
+    browser.cookies.clear();
+    let second = browser.get("/hub/login?next=%2Fhub%2Fhome").await.is(200, "");
+    assert_ne!(nonce(&first), nonce(&second));
+    for page in [&first, &second] {
+        let policy = nonce(page);
+        let nonce = policy.to_str().unwrap().split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+        assert!(page.text.contains(&format!("nonce=\"{nonce}\"")), "{}", page.text);
+    }
+    assert_ne!(first.text, second.text);
+    assert!(browser.get("/hub/login?username=erin").await.text.contains("value=\"erin\""));
+    assert!(!browser.get("/hub/login").await.text.contains("value=\"erin\""));
+}
