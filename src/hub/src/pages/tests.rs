@@ -3,6 +3,7 @@
 mod account;
 mod admin;
 mod browser;
+mod failures;
 mod login;
 mod options;
 mod overrides;

@@ -25,6 +25,19 @@ for (const dialog of document.querySelectorAll("dialog")) {
   });
 }
 
+// Copies what stands beside the button; where the browser does not let it, the text is marked to be copied.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = t("Copied");
+    } catch {
+      getSelection().selectAllChildren(source);
+    }
+  });
+}
+
 const units = [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 3600], ["minute", 60]];
 const relative = new Intl.RelativeTimeFormat(root.lang);
 function writeTimes() {

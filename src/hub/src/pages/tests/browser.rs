@@ -100,7 +100,17 @@ impl Browser {
         self.send("POST", uri, Body::from(form.join("&"))).await
     }
 
+    /// Posts JSON, as the pages' scripts do.
+    pub async fn call(&mut self, method: &str, uri: &str) -> Answer {
+        let uri = format!("{uri}?_xsrf={}", self.cookies["_xsrf"]);
+        self.send_as("application/json", method, &uri, Body::empty()).await
+    }
+
     pub async fn send(&mut self, method: &str, uri: &str, body: Body) -> Answer {
+        self.send_as("application/x-www-form-urlencoded", method, uri, body).await
+    }
+
+    async fn send_as(&mut self, kind: &str, method: &str, uri: &str, body: Body) -> Answer {
         let cookies: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut request = Request::builder()
@@ -108,7 +118,7 @@ impl Browser {
             .uri(uri)
             .header(header::HOST, self.host)
             .header(header::COOKIE, cookies.join("; "))
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+            .header(header::CONTENT_TYPE, kind);
         for (name, value) in &self.headers {
             request = request.header(*name, *value);
         }
