@@ -24,6 +24,7 @@ mod descriptors;
 mod floods;
 mod forwarding;
 mod front_proxies;
+mod guards;
 mod http2;
 mod lifetime;
 mod limits;

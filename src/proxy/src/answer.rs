@@ -4,10 +4,11 @@
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue};
 
 use crate::fields::{Field, line};
 use crate::framing::Length;
+use crate::guard::Pass;
 use crate::head::{frame, is_hub_cookie};
 use crate::kind::Kind;
 use crate::reply::ReplyHead;
@@ -23,6 +24,10 @@ pub(crate) struct Rules<'a> {
     pub(crate) is_foreign: bool,
     /// Takes the place of the server's `Location`.
     pub(crate) location: Option<String>,
+    /// How the route's guard let the request in, if there is one.
+    pub(crate) pass: Option<&'a Pass>,
+    /// The host that the browser asked for.
+    pub(crate) host: &'a str,
 }
 
 impl Rules<'_> {
@@ -39,9 +44,31 @@ impl Rules<'_> {
             Kind::AboutTheOrigin => self.is_foreign,
             Kind::WorkerScope => worker_scope,
             Kind::SetCookie => self.is_foreign || self.may_set(field.value),
-            Kind::Location => self.location.is_none(),
-            _ => true,
+            Kind::Location => self.location.is_none() && self.may_lead(field.value),
+            _ => self.adds().is_empty() || !self.replaces(field.name),
         })
+    }
+
+    /// What the guard adds.
+    fn adds(&self) -> &[(HeaderName, HeaderValue)] {
+        self.pass.map_or(&[], |pass| &pass.adds)
+    }
+
+    /// Whether the guard says something in place of the server. Policies hold beside one another.
+    fn replaces(&self, name: &[u8]) -> bool {
+        let is = |other: &HeaderName| other.as_str().as_bytes().eq_ignore_ascii_case(name);
+        self.adds().iter().any(|(added, _)| is(added) && added != CONTENT_SECURITY_POLICY)
+    }
+
+    fn may_lead(&self, location: &[u8]) -> bool {
+        let may = self.pass.is_none_or(|pass| !pass.confines) || self.route.keeps_within(location, self.host);
+        if !may {
+            tracing::warn!(
+                "redirect of a visitor out of the server's part of the site dropped: {}",
+                self.route.prefix
+            );
+        }
+        may
     }
 
     fn may_set(&self, cookie: &[u8]) -> bool {
@@ -59,7 +86,8 @@ impl Rules<'_> {
         let lengths = head.fields.all(Kind::ContentLength).filter(|_| head.tells_length());
         let lengths = lengths.take(1).map(|value| (&b"content-length"[..], value));
         let kept = self.kept(head).map(|field| (field.name, field.value));
-        for (name, value) in kept.chain(lengths).chain(location) {
+        let adds = self.adds().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        for (name, value) in kept.chain(lengths).chain(location).chain(adds) {
             // The parser is as strict as these types are.
             if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
                 map.append(name, value);
@@ -83,6 +111,9 @@ impl Rules<'_> {
         }
         if let Some(location) = &self.location {
             line(out, b"Location", location.as_bytes());
+        }
+        for (name, value) in self.adds() {
+            line(out, name.as_str().as_bytes(), value.as_bytes());
         }
         match head
             .fields
@@ -159,8 +190,15 @@ mod tests {
         let mut head = ReplyHead::default();
         head.read(format!("HTTP/1.1 200 OK\r\n{lines}\r\n").as_bytes(), false).unwrap().unwrap();
         let hub_cookies = ["hub-login".to_owned()];
-        let rules =
-            Rules { route: &route, path, hub_cookies: &hub_cookies, is_foreign: false, location: None };
+        let rules = Rules {
+            route: &route,
+            path,
+            hub_cookies: &hub_cookies,
+            is_foreign: false,
+            location: None,
+            pass: None,
+            host: "hub",
+        };
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let lines: Vec<_> =
             rules.kept(&head).map(|field| format!("{}: {}", text(field.name), text(field.value))).collect();

@@ -15,6 +15,7 @@ use crate::body::{self, Inbound};
 use crate::call::{Call, CallError, Download};
 use crate::exchange::UNASKED_SWITCH;
 use crate::forward::{Judged, Routed, Way, refused};
+use crate::guard::Wish;
 use crate::h2::H2Stream;
 use crate::http1::Work;
 use crate::listen::Service;
@@ -86,7 +87,15 @@ impl Service {
             foreign.counters.asked(asked.is_some());
         }
         let (asked, client) = asked.unzip();
-        let routed = Routed { origin, route, peer, asked };
+        let wish = if asked.is_some() { Wish::Upgrade } else { Wish::Answer };
+        let pass = match self.admit(head, (&origin, peer), &route, wish) {
+            Ok(pass) => pass,
+            Err(answer) if wish == Wish::Upgrade && answer.status().is_success() => {
+                return refused(Refusal::NoWebSocket);
+            }
+            Err(answer) => return *answer,
+        };
+        let routed = Routed { origin, route, peer, asked, pass };
         let result = match client {
             Some(_) if head.has_body() => return refused(Refusal::Framing),
             Some(client) => Box::pin(self.switch(&work.request, &routed, (client, visitor, stream))).await,
@@ -160,11 +169,12 @@ impl Service {
             Some(false) => return Err(failed(self, CallError::Switched)),
             None => return Ok(self.relay(head, routed, &reply, call)),
         }
-        let mut headers = self.rules(head, &routed.route, &reply).map(&reply);
+        let mut headers = self.rules(head, routed, &reply).map(&reply);
         headers.remove(SEC_WEBSOCKET_ACCEPT);
         headers.remove(CONTENT_LENGTH);
         let server = call.link;
         let tunnel = Tunnel::new(routed.route.clone(), Some(stream.clone()), visitor.clone())
+            .until(routed.pass.as_ref().and_then(|pass| pass.end.clone()))
             .with_waiting(Vec::new(), server.input.bytes().to_vec());
         let end = self.end.clone();
         self.tunnels.spawn(async move {
@@ -178,7 +188,7 @@ impl Service {
 
     /// Passes a server's answer on.
     fn relay(&self, head: &RequestHead, routed: &Routed, reply: &ReplyHead, call: Call) -> Response<BoxBody> {
-        let headers = self.rules(head, &routed.route, reply).map(reply);
+        let headers = self.rules(head, routed, reply).map(reply);
         let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
         let body = Download::new(call, reply, Some(routed.route.clone()));
         response(status, headers, body.boxed_unsync())

@@ -174,7 +174,7 @@ impl Api {
         }
         // The time is kept apart from the data, and shown in this place.
         let data = data.with(LAST_ACTIVITY, ());
-        match self.routes.put(path, destination, data, Owner::Api) {
+        match self.routes.put(path, destination, (data, None), Owner::Api) {
             Ok(()) => {
                 self.counters.routes_added.fetch_add(1, Ordering::Relaxed);
                 tracing::info!("Route added {key} -> {url}");

@@ -119,7 +119,7 @@ impl Connection {
         };
         let goes_on = head.wants_more() && to != Length::Close && !self.service.is_stopping();
         let mut down = Flow::new(std::mem::take(&mut work.down));
-        self.service.rules(head, &routed.route, reply).write(&mut down.out, reply, to);
+        self.service.rules(head, routed, reply).write(&mut down.out, reply, to);
         end_head(&mut down.out, &self.service, routed.peer.https, (goes_on, head.is_old));
         down.begin(reply.length, to);
         let mut writing = self.visitor.patience();

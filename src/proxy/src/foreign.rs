@@ -205,7 +205,7 @@ mod tests {
     fn route(prefix: &str, url: &str) -> Arc<Route> {
         let routes = Routes::new(Slashes::Decoded);
         let destination = Destination::parse(url).unwrap();
-        routes.put(prefix, destination, RouteData::default(), Owner::Api).unwrap();
+        routes.put(prefix, destination, (RouteData::default(), None), Owner::Api).unwrap();
         routes.get(prefix).unwrap()
     }
 

@@ -13,7 +13,9 @@ use crate::backend::Failed;
 use crate::flow::Link;
 use crate::foreign::{self, ForeignHub};
 use crate::framing::Length;
+use crate::guard::Pass;
 use crate::head::{self, Outgoing};
+use crate::kind::Kind;
 use crate::listen::Service;
 use crate::origin::{Origin, Peer, Visitor};
 use crate::path::{CanonicalPath, PathError};
@@ -46,6 +48,8 @@ pub(crate) struct Routed {
     pub(crate) peer: Peer,
     /// It asks for another protocol.
     pub(crate) asked: Option<Asked>,
+    /// How the route's guard let it in, if there is one.
+    pub(crate) pass: Option<Pass>,
 }
 
 impl Service {
@@ -116,7 +120,19 @@ impl Service {
             replaced: Vec::new(),
             upgrade: asked.map(|asked| &asked.protocol[..]),
             key: asked.and_then(Asked::key),
+            takes_authorization: false,
+            hidden_cookies: &[],
         };
+        let mut believed = routed.peer.trusted || settings.foreign.is_some();
+        if let (Some(pass), Some(guarded)) = (&routed.pass, &routed.route.guarded) {
+            // Who comes is told by the guard alone, also behind a front proxy.
+            believed = false;
+            outgoing.target = routed.route.inner(head.target());
+            let told = pass.tells.iter().map(|(name, value)| (name.clone(), value.as_bytes().to_vec()));
+            outgoing.replaced = told.collect();
+            outgoing.takes_authorization = pass.takes_authorization;
+            outgoing.hidden_cookies = guarded.hidden_cookies;
+        }
         if let Some(foreign) = &settings.foreign {
             outgoing.told = None;
             outgoing.replaced = foreign.replaced(head, routed);
@@ -124,7 +140,6 @@ impl Service {
                 outgoing.target = target;
             }
         }
-        let believed = routed.peer.trusted || settings.foreign.is_some();
         head::write(out, head, &outgoing, (settings, believed));
     }
 
@@ -132,11 +147,11 @@ impl Service {
     pub(crate) fn rules<'a>(
         &'a self,
         head: &'a RequestHead,
-        route: &'a Route,
+        routed: &'a Routed,
         reply: &ReplyHead,
     ) -> Rules<'a> {
         let settings = &self.proxy.settings;
-        let foreign = settings.foreign.as_deref();
+        let (foreign, route) = (settings.foreign.as_deref(), &*routed.route);
         if let Some(foreign) = foreign {
             foreign.counters.proxied(reply.status);
         }
@@ -145,7 +160,12 @@ impl Service {
             path: head.path(),
             hub_cookies: &settings.hub_cookies,
             is_foreign: foreign.is_some(),
-            location: foreign.and_then(|foreign| foreign.location(head, &route.destination, reply)),
+            location: match foreign {
+                Some(foreign) => foreign.location(head, &route.destination, reply),
+                None => reply.fields.first(Kind::Location).and_then(|location| route.outer(location)),
+            },
+            pass: routed.pass.as_ref(),
+            host: &routed.origin.client.host,
         }
     }
 

@@ -23,6 +23,10 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) upgrade: Option<&'a [u8]>,
     /// The key of a WebSocket that the browser left to this proxy.
     pub(crate) key: Option<&'a str>,
+    /// `Authorization` ends here.
+    pub(crate) takes_authorization: bool,
+    /// Cookies whose names begin so end here, beside the hub's.
+    pub(crate) hidden_cookies: &'a [&'a str],
 }
 
 /// Whether a field goes further than this connection, to the app or a server. What only a trusted proxy may say goes
@@ -59,11 +63,14 @@ pub(crate) fn write(
             Kind::TransferEncoding | Kind::ContentLength => {}
             kind if kind.is_written_here() && outgoing.told.is_some() => {}
             Kind::Cookie => {
-                if let Some(value) = without_hub_cookies(field.value, &settings.hub_cookies) {
+                if let Some(value) =
+                    without_cookies(field.value, &settings.hub_cookies, outgoing.hidden_cookies)
+                {
                     line(out, field.name, &value);
                 }
             }
             Kind::WebSocketKey if outgoing.key.is_some() => {}
+            Kind::Authorization if outgoing.takes_authorization => {}
             _ => line(out, field.name, field.value),
         }
     }
@@ -110,10 +117,10 @@ pub(crate) fn is_hub_cookie(name: &[u8], hub_cookies: &[String]) -> bool {
     hub_cookies.iter().any(|cookie| cookie.as_bytes() == bare || cookie.as_bytes() == name)
 }
 
-fn without_hub_cookies<'a>(value: &'a [u8], hub_cookies: &[String]) -> Option<Cow<'a, [u8]>> {
+fn without_cookies<'a>(value: &'a [u8], hub_cookies: &[String], hidden: &[&str]) -> Option<Cow<'a, [u8]>> {
     let is_hubs = |pair: &&[u8]| {
-        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-        is_hub_cookie(name.trim_ascii(), hub_cookies)
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        is_hub_cookie(name, hub_cookies) || hidden.iter().any(|start| name.starts_with(start.as_bytes()))
     };
     let pairs = || value.split(|byte| *byte == b';');
     if !pairs().any(|pair| is_hubs(&pair)) {
@@ -173,6 +180,8 @@ mod tests {
             replaced: Vec::new(),
             upgrade: None,
             key: None,
+            takes_authorization: false,
+            hidden_cookies: &[],
         };
         let mut out = Vec::new();
         write(&mut out, &head, &outgoing, (&settings, peer.trusted));

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::Response;
 use memchr::memchr;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
+use crate::BoxBody;
 use crate::flow::Link;
 use crate::forward::{Judged, Routed, Way, refused};
+use crate::guard::Wish;
 use crate::listen::Service;
 use crate::origin::Visitor;
 use crate::patience::Alarm;
@@ -174,7 +177,19 @@ impl Connection {
         if let Some(foreign) = &self.service.proxy.settings.foreign {
             foreign.counters.asked(asked.is_some());
         }
-        self.exchange(work, &Routed { origin, route, peer, asked }).await
+        let wish = if asked.is_some() { Wish::Upgrade } else { Wish::Answer };
+        match self.service.admit(head, (&origin, peer), &route, wish) {
+            Ok(pass) => self.exchange(work, &Routed { origin, route, peer, asked, pass }).await,
+            Err(answer) => Box::pin(self.turn_away(*answer, &work.request)).await,
+        }
+    }
+
+    /// Gives the answer of a route's guard, which has not looked at the body.
+    async fn turn_away(&mut self, answer: Response<BoxBody>, head: &RequestHead) -> After {
+        match self.give(answer, head, None).await {
+            After::Next | After::Close if head.has_body() => After::Linger,
+            after => after,
+        }
     }
 
     /// Says why a request is not answered, and ends the connection.

@@ -11,6 +11,7 @@ pub(crate) enum Kind {
     Upgrade,
     Expect,
     Cookie,
+    Authorization,
     SetCookie,
     Location,
     Date,
@@ -38,10 +39,10 @@ pub(crate) enum Kind {
 }
 
 use Kind::{
-    AboutTheOrigin, Connection, ContentLength, Cookie, Date, Expect, ForProxies, Forwarded, ForwardedFor,
-    ForwardedHost, ForwardedPort, ForwardedProto, Hop, Host, Location, NotInTrailers, OfProxies,
-    OnlyFromTrusted, Other, SetCookie, Te, TransferEncoding, Upgrade, WebSocketAccept, WebSocketKey,
-    WorkerScope,
+    AboutTheOrigin, Authorization, Connection, ContentLength, Cookie, Date, Expect, ForProxies, Forwarded,
+    ForwardedFor, ForwardedHost, ForwardedPort, ForwardedProto, Hop, Host, Location, NotInTrailers,
+    OfProxies, OnlyFromTrusted, Other, SetCookie, Te, TransferEncoding, Upgrade, WebSocketAccept,
+    WebSocketKey, WorkerScope,
 };
 
 impl Kind {
@@ -96,7 +97,7 @@ fn of_length(length: usize) -> &'static [(&'static str, Kind)] {
             ("x-rewrite-url", OnlyFromTrusted),
             ("x-script-name", OnlyFromTrusted),
             ("cache-control", NotInTrailers),
-            ("authorization", NotInTrailers),
+            ("authorization", Authorization),
             ("content-range", NotInTrailers),
         ],
         14 => &[

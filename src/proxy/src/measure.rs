@@ -60,6 +60,8 @@ impl Heads {
             replaced: Vec::new(),
             upgrade: None,
             key: None,
+            takes_authorization: false,
+            hidden_cookies: &[],
         };
         head::write(out, &self.request, &outgoing, (&self.settings, self.peer.trusted));
         true
@@ -76,6 +78,8 @@ impl Heads {
             hub_cookies: &self.settings.hub_cookies,
             is_foreign: false,
             location: None,
+            pass: None,
+            host: "hub.example",
         };
         rules.write(out, &self.reply, Length::Known(2));
         true

@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use crate::Target;
 use crate::data::{RouteData, TARGET};
 use crate::destination::{Destination, DestinationError};
+use crate::guard::Guarded;
 use crate::path::{CanonicalPath, PREFIX_SEGMENTS_MAX, PathError};
 use crate::pool::Pools;
 pub(crate) use crate::route::{Owner, Route, now_millis};
@@ -109,15 +110,25 @@ impl Routes {
 
     /// The same, with what the REST API shows of it besides the target.
     pub fn add_with(&self, prefix: &str, target: Target, data: RouteData) {
-        if let Err(error) = self.put(prefix, target.into(), data, Owner::Program) {
+        self.add_guarded(prefix, target, data, None);
+    }
+
+    /// The same, with somebody who is asked about each request.
+    pub fn add_guarded(&self, prefix: &str, target: Target, data: RouteData, guarded: Option<Guarded>) {
+        if let Err(error) = self.put(prefix, target.into(), (data, guarded), Owner::Program) {
             tracing::error!("no route for {prefix:?}: {error}");
         }
+    }
+
+    /// Whether there is a route of exactly this prefix, with somebody who is asked about each request.
+    pub fn is_guarded(&self, prefix: &str) -> bool {
+        self.get(prefix).is_some_and(|route| route.guarded.is_some())
     }
 
     /// Adds or replaces a route as the REST API does, with a target of any kind.
     pub fn add_url(&self, prefix: &str, url: &str) -> Result<(), AddError> {
         let data = RouteData::default().with(TARGET, url);
-        Ok(self.put(prefix, Destination::parse(url)?, data, Owner::Api)?)
+        Ok(self.put(prefix, Destination::parse(url)?, (data, None), Owner::Api)?)
     }
 
     /// Adds or replaces a route.
@@ -125,7 +136,7 @@ impl Routes {
         &self,
         prefix: &str,
         destination: Destination,
-        data: RouteData,
+        (data, guarded): (RouteData, Option<Guarded>),
         owner: Owner,
     ) -> Result<(), RouteError> {
         let key = self.key(prefix)?;
@@ -138,7 +149,7 @@ impl Routes {
                 return Err(RouteError::Taken);
             }
             let same = route.owner == owner && route.prefix == prefix && route.destination == destination;
-            if same && route.data == data {
+            if same && route.data == data && route.guarded.is_none() && guarded.is_none() {
                 route.added_again();
                 return Ok(());
             }
@@ -146,6 +157,7 @@ impl Routes {
         let mut changed = Shard::clone(&present);
         let pool = pools.join(&destination.target);
         let mut route = Route::new(prefix, &key, destination, pool, (data, owner));
+        route.guarded = guarded;
         if self.hosts {
             route.begins_with_host();
         }
@@ -262,7 +274,7 @@ impl Routes {
 }
 
 /// The name in a `Host` header: without the port, in lower case.
-fn host_name(host: &str) -> String {
+pub(crate) fn host_name(host: &str) -> String {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,

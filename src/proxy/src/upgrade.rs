@@ -40,28 +40,30 @@ pub(crate) struct Switched {
     /// What the browser is told.
     head: Vec<u8>,
     route: Arc<Route>,
+    until: Option<Arc<CancellationToken>>,
 }
 
 impl Switched {
     /// After the server's agreement, which is in `work`.
     pub(crate) fn new(service: &Service, server: Link, work: &Work, routed: &Routed) -> Box<Self> {
         let mut head = Vec::new();
-        service.rules(&work.request, &routed.route, &work.reply).write(&mut head, &work.reply, Length::Empty);
+        service.rules(&work.request, routed, &work.reply).write(&mut head, &work.reply, Length::Empty);
         end_fields(&mut head, service, routed.peer.https);
         line(&mut head, b"Connection", b"Upgrade");
         let protocol = routed.asked.as_ref().map(|asked| &asked.protocol[..]);
         line(&mut head, b"Upgrade", protocol.unwrap_or_default());
         head.extend_from_slice(b"\r\n");
-        Box::new(Self { server, head, route: routed.route.clone() })
+        let until = routed.pass.as_ref().and_then(|pass| pass.end.clone());
+        Box::new(Self { server, head, route: routed.route.clone(), until })
     }
 
     /// Lets a task of its own join both ends.
     pub(crate) fn start(self, connection: Connection) {
-        let Self { server, mut head, route } = self;
+        let Self { server, mut head, route, until } = self;
         let Connection { service, visitor, link, .. } = connection;
         head.extend_from_slice(server.input.bytes());
         let early = link.input.bytes().to_vec();
-        let tunnel = Tunnel::new(route, None, visitor).with_waiting(early, head);
+        let tunnel = Tunnel::new(route, None, visitor).until(until).with_waiting(early, head);
         service.tunnels.spawn(tunnel.run(link.stream, server.stream, service.end.clone()));
     }
 }
@@ -73,6 +75,8 @@ pub(crate) struct Tunnel {
     route: Arc<Route>,
     /// With HTTP/2.
     stream: Option<Arc<H2Stream>>,
+    /// When the route's guard ends it.
+    until: Option<Arc<CancellationToken>>,
     _visitor: Arc<Visitor>,
     /// Runs once one half has ended.
     last: Option<Pin<Box<Sleep>>>,
@@ -81,7 +85,13 @@ pub(crate) struct Tunnel {
 impl Tunnel {
     pub(crate) fn new(route: Arc<Route>, stream: Option<Arc<H2Stream>>, visitor: Arc<Visitor>) -> Self {
         route.touch();
-        Self { up: Half::default(), down: Half::default(), route, stream, _visitor: visitor, last: None }
+        let (up, down) = (Half::default(), Half::default());
+        Self { up, down, route, stream, until: None, _visitor: visitor, last: None }
+    }
+
+    /// Until the guard of the route ends it.
+    pub(crate) fn until(self, until: Option<Arc<CancellationToken>>) -> Self {
+        Self { until, ..self }
     }
 
     /// With bytes that have come already, for the server and for the browser.
@@ -95,6 +105,13 @@ impl Tunnel {
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
+        let (until, route) = (self.until.clone(), self.route.clone());
+        let guarded = async {
+            match &until {
+                Some(until) => until.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             result = poll_fn(|cx| self.poll(cx, &mut client, &mut server)) => {
                 if let Err(error) = result {
@@ -102,6 +119,9 @@ impl Tunnel {
                 }
             }
             () = end.cancelled() => {}
+            () = guarded => {
+                tracing::info!("WebSocket of {} closed: its person may not use the server any more", route.prefix);
+            }
         }
     }
 
