@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
 use anyhow::{Result, ensure};
-use hubd_proto::message::{Endpoint, Listen, RefusalCode, Start};
+use hubd_proto::message::{Edge, Endpoint, Listen, RefusalCode, Start};
 use hubd_proto::{ProfileName, Reply, Request, Secret, ServerName};
 use hubd_tests::helper_process::{Connection, HelperProcess, TestUser, shown, start_of, wait_for};
 use nix::sys::signal::{Signal, kill};
@@ -16,6 +16,9 @@ sessions_per_user = 3
 [profile.default]
 program = ["{dir}/bin/server"]
 arguments = ["--fixed"]
+[profile.asks]
+program = ["{dir}/bin/server"]
+auth = "oauth"
 [profile.crash]
 program = ["{dir}/bin/crash"]
 [profile.family]
@@ -273,9 +276,25 @@ fn many_control_connections_push_the_oldest_out() -> Result<()> {
 }
 
 #[test]
-fn a_tcp_server_gets_no_socket_argument() -> Result<()> {
+fn a_server_that_does_not_ask_who_comes_says_so_and_gets_no_port() -> Result<()> {
     let case = Case::new()?;
     let mut start = case.start("default")?;
+    start.listen = Listen::Tcp(23456);
+    case.helper.connect()?.refused(&Request::Start(Box::new(start)), RefusalCode::NotAvailable)?;
+    let status = case.helper.connect()?.start(case.start("default")?)?;
+    ensure!(status.edge == Some(Edge { strip_prefix: false }));
+    let mut connection = Connection::open(&case.helper.control(&status))?;
+    let Reply::Status(again) = connection.ask(&Request::Status)? else { anyhow::bail!("no status") };
+    ensure!(again.edge == status.edge, "the hub after a restart hears it, too");
+    connection.stop()?;
+    ensure!(case.helper.connect()?.start(case.start("asks")?)?.edge.is_none());
+    Ok(())
+}
+
+#[test]
+fn a_tcp_server_gets_no_socket_argument() -> Result<()> {
+    let case = Case::new()?;
+    let mut start = case.start("asks")?;
     start.listen = Listen::Tcp(23456);
     let mut connection = case.helper.connect()?;
     let status = connection.start(start)?;

@@ -13,6 +13,7 @@ mod accounts;
 mod bad_input;
 mod browser;
 mod crowd;
+mod edge;
 mod failures;
 mod kills;
 mod logins;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         bad_input::CASES,
         failures::CASES,
         notebooks::CASES,
+        edge::CASES,
         pages::CASES,
         restart::CASES,
         kills::CASES,

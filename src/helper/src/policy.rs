@@ -15,7 +15,8 @@ const FRESH_PASSWORD_GROUPS: &str =
     "root wheel sudo admin adm docker podman lxd incus incus-admin libvirt disk shadow kvm systemd-journal";
 /// Programs that are looked for.
 const PROGRAMS: &str = "/opt/hubd/notebook/bin/jupyterhub-singleuser /usr/local/bin/jupyterhub-singleuser \
-    /usr/bin/jupyterhub-singleuser";
+    /usr/bin/jupyterhub-singleuser /opt/hubd/notebook/bin/jupyter-lab /usr/local/bin/jupyter-lab \
+    /usr/bin/jupyter-lab /usr/local/bin/jupyter-notebook /usr/bin/jupyter-notebook";
 const UNIX_ARGUMENTS: &str =
     "--ServerApp.sock={socket} --ServerApp.sock_mode=0660 --ConnectionFileMixin.transport=ipc";
 
@@ -88,8 +89,22 @@ pub struct Profile {
     pub unix_arguments: Vec<String> = words(UNIX_ARGUMENTS),
     pub tcp_arguments: Vec<String> = words("--ConnectionFileMixin.transport=ipc"),
     pub environment: BTreeMap<String, String> = BTreeMap::new(),
+    pub auth: Auth = Auth::Auto,
+    pub strip_prefix: bool = false,
     pub limits: Limits = Limits::default(),
 }
+}
+
+/// Who asks the people who come to a server: the program itself, or the daemon for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// Whichever fits the program.
+    Auto,
+    /// The program, as jupyterhub-singleuser does.
+    Oauth,
+    /// The daemon.
+    Edge,
 }
 
 keys! {

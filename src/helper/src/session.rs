@@ -96,8 +96,11 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
     let session = session_id(&account, request, service);
     let mut places = Places::of(setup, &session);
     let socket = places.directory.join("s").to_string_lossy().into_owned();
-    let mut words = program::arguments(policy, &profile, request.listen, &socket, &request.arguments)?;
-    let program = program::choose(&profile, setup.root)?.to_string_lossy().into_owned();
+    let program = program::choose(&profile, setup.root)?;
+    let edge = if service.is_some() { None } else { program::edge(&profile, &program, request.listen)? };
+    let for_edge = (socket.as_str(), edge.map(|_| program.as_path()));
+    let mut words = program::arguments(policy, &profile, request, for_edge)?;
+    let program = program.to_string_lossy().into_owned();
     words.insert(0, program.clone());
     take_rates(setup, &account)?;
     places.reserve(setup, &account)?;
@@ -149,6 +152,7 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
             Listen::Tcp(port) => Endpoint::Tcp(port),
         },
         note: request.note.clone(),
+        edge,
         stopping: false,
         memory_bytes: None,
         memory_limit_bytes: None,

@@ -10,6 +10,7 @@ use crate::announcements::Announcements;
 use crate::auth::CallerKind;
 use crate::auth::scopes::Held;
 use crate::clock::{Clock, Random};
+use crate::edge::Edge;
 use crate::ending::Ending;
 use crate::helper::HelperClient;
 use crate::login::Logins;
@@ -50,6 +51,8 @@ pub struct Hub {
     pub announcements: Announcements,
     /// What is measured.
     pub metrics: Metrics,
+    /// What is kept for servers that hubd itself guards.
+    pub(crate) edge: Edge,
     /// The end of the daemon.
     pub ending: Ending,
     /// The clock.
@@ -94,6 +97,7 @@ impl Hub {
             templates,
             announcements: Announcements::default(),
             metrics: Metrics::default(),
+            edge: Edge::default(),
             ending: Ending::default(),
             clock: parts.clock,
             random: parts.random,

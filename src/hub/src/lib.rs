@@ -11,6 +11,7 @@ pub mod announcements;
 pub mod api;
 pub mod auth;
 pub mod clock;
+pub mod edge;
 pub mod ending;
 pub mod error;
 mod events;

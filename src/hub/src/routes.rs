@@ -22,7 +22,7 @@ use crate::handler_names::handler_name;
 use crate::pages::access_log::{Asker, Line};
 use crate::pages::headers::{Nonce, add_common};
 use crate::pages::{
-    PageError, accept_share, admin, announcement, assets, errors, home, login, logins, logout, outside,
+    PageError, accept_share, admin, announcement, assets, edge, errors, home, login, logins, logout, outside,
     pending, server_log, share, spawn, stop, token, user_url,
 };
 
@@ -67,6 +67,8 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route(&at("admin/hub"), page(admin::hub::get).post(admin::hub::post))
         .route(&at("announcement/dismiss"), post(announcement::dismiss))
         .route(&at("accept-share"), page(accept_share::get).post(accept_share::post))
+        .route(&at("edge/{name}"), page(edge::get).post(edge::post))
+        .route(&at("edge/{name}/{server}"), page(edge::get).post(edge::post))
         .route(&at("user-redirect/"), page(outside::user_redirect))
         .route(&at("user-redirect/{*path}"), page(outside::user_redirect))
         .route(&at("error/{code}"), page(errors::proxy_error))

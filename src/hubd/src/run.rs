@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hubd_hub::Hub;
+use hubd_hub::auth::TICKET_COOKIE;
+use hubd_hub::edge::{EDGE_COOKIE, STATE_COOKIE};
 use hubd_proxy::{App, Proxy, ProxySettings, Redirect, Routes, Tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -268,8 +270,8 @@ impl Served {
 }
 
 fn with_hub_cookies(settings: ProxySettings) -> ProxySettings {
-    let hub_cookies = vec![LOGIN_COOKIE.to_owned(), hubd_hub::auth::TICKET_COOKIE.to_owned()];
-    ProxySettings { hub_cookies, ..settings }
+    let names = [LOGIN_COOKIE, TICKET_COOKIE, EDGE_COOKIE, STATE_COOKIE];
+    ProxySettings { hub_cookies: names.map(str::to_owned).to_vec(), ..settings }
 }
 
 impl Loaded {

@@ -174,7 +174,7 @@ fn category(error: &serde_json::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Authenticate, CheckAccount, Reply};
+    use crate::message::{Authenticate, CheckAccount, Edge, Reply};
     use crate::{Secret, UserName};
 
     fn alice() -> UserName {
@@ -202,6 +202,19 @@ mod tests {
         write(&mut wire, &Reply::Done).expect("written");
         let body = read_body(&mut wire.as_slice()).expect("read");
         assert!(matches!(decode::<Reply>(&body), Ok(Reply::Done)));
+    }
+
+    #[test]
+    fn a_status_says_edge_only_where_the_daemon_has_to_ask_who_comes() {
+        let text = r#"{"status":{"session":"u1000-00000000000000ff","user":"alice","uid":1000,"server":"","profile":"default","pid":7,"started_at":1,"endpoint":{"unix":"/s"},"note":""MORE,"stopping":false,"memory_bytes":null,"cpu_microseconds":null}}"#;
+        let of = |more: &str| decode::<Reply>(text.replace("MORE", more).as_bytes());
+        let Ok(Reply::Status(status)) = of("") else { panic!("as before") };
+        assert_eq!(status.edge, None);
+        let bytes = encode(&Reply::Status(status)).expect("short enough");
+        assert_eq!(&bytes[8..], text.replace("MORE", "").as_bytes());
+        let edge =
+            |more| matches!(of(more), Ok(Reply::Status(s)) if s.edge == Some(Edge { strip_prefix: true }));
+        assert!(edge(r#","edge":{"strip_prefix":true}"#) && !edge(r#","edge":{}"#));
     }
 
     #[test]

@@ -268,6 +268,10 @@ pub struct SessionStatus {
     pub endpoint: Endpoint,
     /// What the daemon asked to be kept, see [`Start::note`].
     pub note: String,
+    /// That the server does not ask who comes: the daemon has to. Not there for one that does, so that an older
+    /// daemon knows its status, and refuses that of a server that it would leave open to everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<Edge>,
     /// Whether a stop has been asked for.
     pub stopping: bool,
     /// Memory that it uses now, in bytes, where the kernel counts it.
@@ -276,6 +280,14 @@ pub struct SessionStatus {
     pub memory_limit_bytes: Option<u64>,
     /// Processor time that it has used, in microseconds, where the kernel counts it.
     pub cpu_microseconds: Option<u64>,
+}
+
+/// How requests reach a server that does not ask who comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edge {
+    /// Without the part of the path by which the daemon knows the server.
+    pub strip_prefix: bool,
 }
 
 /// Where a server listens.

@@ -39,7 +39,7 @@ pub enum Admission {
 }
 
 /// How a request goes on that was let in.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Pass {
     /// What the server is told, instead of what the browser says in fields of these names.
     pub tells: Vec<(HeaderName, HeaderValue)>,

@@ -41,7 +41,7 @@ fn both_hubs_answer_the_same() {
     let mut trial = Trial::prepared(HUBD);
     trial.write("server.py", SERVER, 0o755);
     let server = trial.path("server.py");
-    let policy = format!("[profile.default]\nprogram = [\"{}\"]\n", server.display());
+    let policy = format!("[profile.default]\nprogram = [\"{}\"]\nauth = \"oauth\"\n", server.display());
     trial.write("helper.toml", &policy, 0o644);
     let (mut jupyterhub, port) = start_jupyterhub(&trial, &server);
     let theirs = Web::plain(SocketAddr::from(([127, 0, 0, 1], port)));

@@ -34,13 +34,17 @@ impl Hub {
         if self.is_blocked(&user.name) {
             return None;
         }
-        let now = self.clock.now();
+        self.note_person(&user, self.clock.now());
+        Some(Browser { user, name, session_id: self.session_id(headers), began })
+    }
+
+    /// Notes that somebody has done something.
+    pub(crate) fn note_person(&self, user: &User, now: SystemTime) {
         if user.last_activity.is_none() {
             log_unwritten(self.store.record_user_activity(&user.name, now));
         } else if is_stale(user.last_activity, now) {
             self.store.note_user(&user.name, now);
         }
-        Some(Browser { user, name, session_id: self.session_id(headers), began })
     }
 
     /// Who calls the API, by `Authorization` or cookie with the XSRF rules of JupyterHub. `None` is anonymous.
@@ -152,7 +156,7 @@ impl Hub {
     }
 
     /// Whether a login was not ended; notes that it is used.
-    fn login_holds(&self, user_id: i64, began: i64) -> Result<bool, StoreError> {
+    pub(crate) fn login_holds(&self, user_id: i64, began: i64) -> Result<bool, StoreError> {
         let Some(login) = self.store.login(user_id, began)? else { return Ok(true) };
         let now = self.unix_now();
         if !login.ended && now.saturating_sub(login.last_seen) >= LOGIN_RESOLUTION_SECONDS {
@@ -162,7 +166,7 @@ impl Hub {
     }
 
     /// Whether the configuration keeps a user out, however they come.
-    fn is_blocked(&self, user: &str) -> bool {
+    pub(crate) fn is_blocked(&self, user: &str) -> bool {
         self.settings.authenticator.blocked_users.iter().any(|blocked| blocked.as_str() == user)
     }
 
@@ -201,7 +205,7 @@ fn client(parts: &Parts) -> Option<&Client> {
 }
 
 /// The token of `Authorization: token …` or `bearer …`.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = text.split_once(' ')?;
     let token = token.trim_start_matches(' ');

@@ -10,7 +10,7 @@ mod login;
 mod next_url;
 mod records;
 pub mod scopes;
-mod signed;
+pub(crate) mod signed;
 mod xsrf;
 
 use std::collections::BTreeSet;
@@ -20,6 +20,7 @@ use hubd_proto::UserName;
 
 pub use cookies::{Cookie, Lifetime};
 pub(crate) use cookies::{hex, values as cookie_values};
+pub(crate) use identity::bearer;
 pub use xsrf::Xsrf;
 
 /// Cookie of the helper's ticket: HttpOnly, SameSite=Lax, Path = hub prefix. `__Host-` is not possible with a path.

@@ -9,6 +9,7 @@ pub mod access_log;
 pub mod admin;
 pub mod announcement;
 pub mod assets;
+pub mod edge;
 pub mod errors;
 pub mod form;
 pub mod guard;
@@ -39,4 +40,4 @@ pub use templates::Templates;
 pub use visit::Visit;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

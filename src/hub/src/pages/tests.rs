@@ -2,7 +2,7 @@
 
 mod account;
 mod admin;
-mod browser;
+pub(crate) mod browser;
 mod failures;
 mod login;
 mod options;

@@ -79,7 +79,7 @@ impl Inherited {
         let Some((server, orders)) = hub.servers.begin(self.which.clone()) else { return };
         tracing::info!("{} still running", self.which);
         server.inherited(self.started, self.pid);
-        add_route(hub, &self.which, self.target.clone());
+        add_route(hub, &self.which, self.target.clone(), None);
         server.ready(&self.which.public_url(&hub.settings));
         tokio::spawn(self.attend(Arc::clone(hub), server, orders));
     }

@@ -93,6 +93,16 @@ impl Hub {
     pub fn server_url(&self, user: &UserName, server: &ServerName) -> String {
         Which::new(user, server).public_url(&self.settings)
     }
+
+    /// A server's part of the site: `/user/alice/` or `/user/alice/lab/`.
+    pub(crate) fn server_path(&self, user: &UserName, server: &ServerName) -> String {
+        Which::new(user, server).url(&self.settings.base_url)
+    }
+
+    /// Whether a server runs that hubd itself guards.
+    pub(crate) fn is_edge(&self, user: &UserName, server: &ServerName) -> bool {
+        self.routes.is_guarded(&Which::new(user, server).route(&self.settings))
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hubd_proto::message::Exited;
-use hubd_proxy::{RouteData, Target};
+use hubd_proxy::{Guarded, RouteData, Target};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -15,6 +15,7 @@ use super::names::Which;
 use super::ready::{NotReady, first_answer, shown, version_warning};
 use super::{Failure, NotBegun, Progress, StartRequest, adopt};
 use crate::Hub;
+use crate::edge::{Place, guarded};
 use crate::helper::{Event, HelperError};
 use crate::pages::language::text;
 
@@ -151,7 +152,10 @@ impl Run {
     async fn attend(&mut self, session: &mut Session) -> End {
         let (target, url) = (session.target(), self.url.clone());
         let limit = self.hub.settings.spawner.http_timeout;
-        let mut answer = pin!(first_answer(&target, &url, limit));
+        // A program that does not know its prefix is asked without.
+        let strips = session.status.edge.is_some_and(|edge| edge.strip_prefix);
+        let base = if strips { "/" } else { url.as_str() };
+        let mut answer = pin!(first_answer(&target, base, limit));
         if adopt::is_settled(&self.hub, session) {
             self.serve(session);
         }
@@ -216,7 +220,7 @@ impl Run {
 
     /// The first answer came.
     fn answered(&mut self, session: &Session, version: Option<&str>) {
-        if let Some(warning) = version_warning(version) {
+        if let Some(warning) = version_warning(version).filter(|_| session.status.edge.is_none()) {
             tracing::warn!("{warning}");
         }
         if !session.found {
@@ -234,7 +238,11 @@ impl Run {
         let target = session.target();
         let which = &self.server.which;
         let began = std::time::Instant::now();
-        add_route(&self.hub, which, target);
+        let guarded = session.status.edge.map(|edge| {
+            let place = Place::new(&self.hub, &which.user, &which.server);
+            guarded(&self.hub, place, edge.strip_prefix)
+        });
+        add_route(&self.hub, which, target, guarded);
         self.hub.metrics.route_added(began.elapsed());
         // If a stop came in between, the order for it is seen next and takes the route away.
         self.server.ready(&which.public_url(&self.hub.settings));
@@ -339,7 +347,7 @@ impl Run {
 }
 
 /// Routes a server.
-pub(super) fn add_route(hub: &Hub, which: &Which, target: Target) {
+pub(super) fn add_route(hub: &Hub, which: &Which, target: Target, guarded: Option<Guarded>) {
     let route = which.route(&hub.settings);
     tracing::info!("Adding user {which} to proxy {route} => {}", shown(&target, ""));
     let data = RouteData::default()
@@ -350,7 +358,7 @@ pub(super) fn add_route(hub: &Hub, which: &Which, target: Target) {
         Some(hosts) => data.with("host", hosts.host_of_user(which.user.as_str())),
         None => data,
     };
-    hub.routes.add_with(&route, target, data);
+    hub.routes.add_guarded(&route, target, data, guarded);
 }
 
 /// Cleans the rows of a server that has ended.

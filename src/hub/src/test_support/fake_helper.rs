@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hubd_proto::frame::{self, HEADER_BYTES};
 use hubd_proto::message::{
-    Account, Authenticate, Authenticated, Endpoint, Exited, Listen, Prompt, RefusalCode, Refused,
+    Account, Authenticate, Authenticated, Edge, Endpoint, Exited, Listen, Prompt, RefusalCode, Refused,
     SessionStatus, Start,
 };
 use hubd_proto::{ProfileName, Reply, Request, SessionId};
@@ -53,6 +53,8 @@ pub(crate) struct Script {
     pub holds_logins: bool,
     /// When sessions say that they were started, in seconds before now.
     pub age_seconds: u64,
+    /// How servers that do not ask who comes are reached.
+    pub edge: Option<Edge>,
     /// Whether sessions claim to run as somebody else than they do.
     pub wrong_uid: bool,
 }
@@ -102,6 +104,7 @@ impl FakeHelper {
             second_question: false,
             holds_logins: true,
             age_seconds: 0,
+            edge: None,
             wrong_uid: false,
         };
         let helper = Self(Arc::new(Shared {
@@ -301,6 +304,7 @@ impl FakeHelper {
             started_at: now - script.age_seconds,
             endpoint,
             note: start.note,
+            edge: script.edge,
             stopping: false,
             memory_bytes: Some(300 << 20),
             memory_limit_bytes: Some(1 << 30),

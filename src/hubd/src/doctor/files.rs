@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 
+use super::profiles::profiles;
 use super::{Finding, Machine};
 use crate::config::Values;
 use crate::config::plan::{Plan, TlsPlan};
@@ -16,13 +17,6 @@ use crate::secrets::CookieSecret;
 const EXPIRES_SOON: Duration = Duration::from_secs(21 * 86_400);
 /// Permission bits of everybody but owner and group.
 const OTHERS: u32 = 0o007;
-/// The programs that are looked for when the policy names none.
-const PROGRAMS: &[&str] = &[
-    "/opt/hubd/notebook/bin/jupyterhub-singleuser",
-    "/usr/local/bin/jupyterhub-singleuser",
-    "/usr/bin/jupyterhub-singleuser",
-];
-
 /// A path of the configuration as the service sees it.
 pub fn of_service(path: &Path) -> PathBuf {
     if path.exists() { path.to_path_buf() } else { Path::new(SERVICE_DIRECTORY).join(path) }
@@ -154,28 +148,8 @@ pub fn policy(path: &Path, found: &mut Vec<Finding>) -> Policy {
     if let Some(service) = table.get("pam_service").and_then(toml::Value::as_str) {
         policy.pam_service = service.to_owned();
     }
-    let profiles = table.get("profile").and_then(toml::Value::as_table).into_iter().flatten();
-    let programs = profiles.filter_map(|(_, profile)| profile.get("program")?.as_array()?.first()?.as_str());
-    let programs: Vec<&str> = programs.collect();
-    let named = if programs.is_empty() { PROGRAMS } else { programs.as_slice() };
-    let missing: Vec<&&str> = named.iter().filter(|program| !is_program(Path::new(program))).collect();
-    let none = missing.len() == named.len();
-    if none || (!programs.is_empty() && !missing.is_empty()) {
-        let missing: Vec<&str> = missing.into_iter().copied().collect();
-        let what = format!("there is no notebook program at {}", missing.join(", "));
-        let cure = format!(
-            "python3 -m venv /opt/hubd/notebook && /opt/hubd/notebook/bin/pip install jupyterhub jupyterlab, or name \
-             another program in {shown}"
-        );
-        found.push(Finding::bad(what, cure));
-    } else {
-        found.push(Finding::good("the notebook program is there"));
-    }
+    profiles(&table, path, found);
     policy
-}
-
-fn is_program(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -211,7 +185,10 @@ mod tests {
         std::fs::write(&path, "[profile.default]\nprogram = [\"/bin/sh\"]\n").unwrap();
         found.clear();
         policy(&path, &mut found);
-        assert!(found.iter().any(|finding| finding.what == "the notebook program is there"), "{found:?}");
+        assert!(
+            found.iter().any(|finding| finding.what.starts_with("profile default starts /bin/sh")),
+            "{found:?}"
+        );
         std::fs::write(&path, "[profile").unwrap();
         found.clear();
         policy(&path, &mut found);

@@ -1,10 +1,11 @@
 //! `hubd doctor`: looks for what keeps people from working, and says how to mend it. It changes nothing.
 //!
-//! `files.rs` looks at secrets, certificates and root's policy, `pam.rs` at the PAM service, `system.rs` at sockets,
+//! `files.rs` looks at secrets, certificates and root's policy, `profiles.rs` at what it lets start, `pam.rs` at the PAM service, `system.rs` at sockets,
 //! ports, disk, kernel and clock.
 
 mod files;
 mod pam;
+mod profiles;
 mod system;
 
 use std::path::{Path, PathBuf};

@@ -71,7 +71,8 @@ impl Hub {
         Ok(self.scoped_user(user)?.scopes)
     }
 
-    fn scoped_user(&self, user: &User) -> Result<Scoped, StoreError> {
+    /// The same, with how long it is known.
+    pub(crate) fn scoped_user(&self, user: &User) -> Result<Scoped, StoreError> {
         let owner = Owner::User(&user.name);
         let mut raw = self.store.role_scopes_of_user(user.id)?;
         let now = self.clock.now();
