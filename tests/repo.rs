@@ -15,7 +15,7 @@ const FILE_LINES_LISTED: usize = 300;
 /// the one that makes accounts, and the one that listens where there is no systemd. The aim for the helper is
 /// 1,500, what one person audits in an hour; these limits only fall, so that nothing grows unseen.
 const ROOT_LINES_MAX: [(&str, usize); 3] =
-    [("src/helper/src", 2638), ("src/helper/accounts", 70), ("src/helper/listen", 82)];
+    [("src/helper/src", 2621), ("src/helper/accounts", 70), ("src/helper/listen", 82)];
 /// The only file of the helper that may hold `unsafe`.
 const UNSAFE_FILE: &str = "src/helper/src/unix.rs";
 /// What must never be linked into the root helper.

@@ -1,8 +1,11 @@
 //! `src/helper/src/login.rs`: one answer and one time for everything that is not a success.
 
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use hubd_proto::Reply;
 use hubd_proto::message::{RefusalCode, Refused};
 use hubd_tests::helper_process::{HelperProcess, PASSWORD, TestUser, shown};
@@ -174,5 +177,31 @@ fn a_missing_pam_service_is_said_to_be_missing() -> Result<()> {
     let (reply, _) = helper.connect()?.authenticate(&user.name, None, &[PASSWORD])?;
     let Reply::Refused(refused) = reply else { bail!("{}", shown(&reply)) };
     ensure!(refused.code == RefusalCode::System && refused.message.contains("/etc/pam.d/"), "{refused:?}");
+    Ok(())
+}
+
+#[test]
+fn the_password_is_nowhere_in_the_memory_of_a_held_login() -> Result<()> {
+    let helper = HelperProcess::start("")?;
+    let user = TestUser::make("memory", &[])?;
+    let (_connection, _) = helper.login(&user)?;
+    let listed = Command::new("pgrep").args(["-P", &helper.id().to_string()]).output()?;
+    let pid = String::from_utf8(listed.stdout)?.trim().to_owned();
+    let (maps, memory) =
+        (fs::read_to_string(format!("/proc/{pid}/maps"))?, fs::File::open(format!("/proc/{pid}/mem"))?);
+    let (mut seen, mut name_found) = (0, false);
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let (begin, end) =
+            line.split(' ').next().and_then(|range| range.split_once('-')).context("a range")?;
+        let (begin, end) = (u64::from_str_radix(begin, 16)?, u64::from_str_radix(end, 16)?);
+        let mut bytes = vec![0; usize::try_from(end - begin)?];
+        memory.read_exact_at(&mut bytes, begin).with_context(|| line.to_owned())?;
+        let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        ensure!(!holds(PASSWORD), "the password is in {line}");
+        name_found |= holds(&user.name);
+        seen += bytes.len();
+    }
+    // Were this not the memory of the login, the name would not be there either.
+    ensure!(name_found && seen > 100_000, "{seen} bytes");
     Ok(())
 }

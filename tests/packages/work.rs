@@ -58,6 +58,7 @@ pub fn whole_story(packages: &Packages) {
     install(&machine, "+1");
     assert_eq!(notebook.run(WHO), who, "the kernel is another one after the downgrade");
 
+    an_admin_adds_somebody(&machine, &web, &policy);
     port_443(&machine, &certificate);
 
     machine.run(&["apt-get", "--yes", "remove", "hubd"]);
@@ -81,6 +82,25 @@ fn install(machine: &Machine, suffix: &str) {
     assert!(failed.trim().is_empty(), "{failed}");
     let reload = machine.run(&["systemctl", "show", "hubd", "--property=NeedDaemonReload"]);
     assert_eq!(reload.trim(), "NeedDaemonReload=no");
+}
+
+/// An account is made by the unit for it, shut in as it is, with useradd(8) of the distribution.
+fn an_admin_adds_somebody(machine: &Machine, web: &Web, policy: &str) {
+    let classes =
+        "[LocalAuthenticator]\ncreate_system_users = true\n[Authenticator]\nadmin_users = [\"alice\"]\n";
+    machine.write("/etc/jupyterhub/conf.d/accounts.toml", classes);
+    machine.write("/etc/jupyterhub/helper.toml", &format!("create_system_users = true\n{policy}"));
+    machine.run(&["systemctl", "enable", "--now", "hubd-accounts.socket"]);
+    machine.run(&["systemctl", "restart", "hubd"]);
+    web.log_in("alice", "pass of alice");
+    web.get("/hub/home");
+    let answer = web.api("POST", "users/carol", "");
+    let journal = || machine.run(&["journalctl", "--no-pager", "--identifier=hubd-helper", "--lines=30"]);
+    assert_eq!(answer.status, 201, "{}\n{}", answer.text(), journal());
+    assert!(machine.run(&["getent", "passwd", "carol"]).trim().ends_with(":/home/carol:/bin/bash"));
+    assert!(machine.run(&["getent", "shadow", "carol"]).starts_with("carol:!"), "the password is not locked");
+    assert!(machine.run(&["stat", "--format=%U %a", "/home/carol"]).starts_with("carol 7"));
+    assert!(journal().contains("create_account accepted user=carol"), "{}", journal());
 }
 
 /// Opens a port that takes a privilege, which the daemon has not, as hubd-installation(7) says.

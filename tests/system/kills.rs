@@ -20,6 +20,8 @@ const POINTS: u32 = 8;
 const STEP: Duration = Duration::from_millis(23);
 /// Points of each kind before they begin at the first again.
 const STEPS: u32 = 25;
+/// Points after which the browser logs in again: the logins of other points push its ticket out, the oldest of 32.
+const POINTS_OF_A_BROWSER: u32 = 20;
 /// From the kill until everything is as it says, the hub's own start included.
 const SETTLED: Duration = Duration::from_secs(5);
 /// What only prepares a point may take longer.
@@ -34,11 +36,14 @@ fn points(_: &mut crate::suite::Suite) {
     let person = Person::new("hubt-hard-kills", PersonKind::Ordinary);
     let setup = Setup { policy: RATES.to_owned(), ..with_program(&program.path().to_string_lossy()) };
     let mut installation = Installation::running(&setup);
-    let web = installation.web();
-    web.log_in(&person.name, &person.password);
-    web.get("/hub/home");
+    let mut web = installation.web();
     let mut took = Vec::new();
     for point in 0..count {
+        if point % POINTS_OF_A_BROWSER == 0 {
+            web = installation.web();
+            web.log_in(&person.name, &person.password);
+            web.get("/hub/home");
+        }
         let (kind, step) = (point % 4, point / 4 % STEPS);
         prepare(&web, &person, kind == 2);
         let busy = act(&web, &person, kind);

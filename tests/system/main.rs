@@ -12,6 +12,7 @@
 mod accounts;
 mod bad_input;
 mod browser;
+mod contract;
 mod crowd;
 mod edge;
 mod failures;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         pages::CASES,
         restart::CASES,
         kills::CASES,
+        contract::CASES,
         services::CASES,
         accounts::CASES,
         takeover::CASES,

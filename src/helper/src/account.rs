@@ -127,13 +127,14 @@ impl Account {
 
     /// Whether the local shadow file has the account locked, as `usermod -L` does.
     pub fn is_locked(&self) -> bool {
-        let shadow = Zeroizing::new(fs::read("/etc/shadow").unwrap_or_default());
-        shadow.split(|&byte| byte == b'\n').any(|line| {
-            let mut fields = line.split(|&byte| byte == b':');
-            fields.next() == Some(self.name.as_str().as_bytes())
-                && fields.next().is_some_and(|hash| hash.starts_with(b"!"))
-        })
+        is_locked_in(&Zeroizing::new(fs::read("/etc/shadow").unwrap_or_default()), &self.name)
     }
+}
+
+/// Whether this text of shadow(5) has the account locked.
+pub fn is_locked_in(shadow: &[u8], name: &UserName) -> bool {
+    let begin = format!("{name}:!");
+    shadow.split(|&byte| byte == b'\n').any(|line| line.starts_with(begin.as_bytes()))
 }
 
 /// Whether two names are one person's: the daemon keeps names in small letters.

@@ -32,19 +32,21 @@ impl Record<'_> {
     pub fn write(&self) {
         let uid = self.uid.map(|uid| uid.to_string()).unwrap_or_default();
         let source = self.source.map(|source| source.to_string()).unwrap_or_default();
-        let fields = [
+        let told = [
             ("USER", self.user),
             ("UID", &uid),
             ("SOURCE", &source),
             ("SESSION", self.session),
             ("REASON", self.reason),
         ];
-        let mut line = format!("{} {}", self.request, self.verdict);
-        for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-            line.push_str(&format!(" {}={}", name.to_lowercase(), escaped(value)));
-        }
         let good = matches!(self.verdict, "accepted" | "ended");
-        let taken = to_journal(self, &line, &fields, good).is_ok() || to_syslog(&line, good);
+        let mut line = format!("{} {}", self.request, self.verdict);
+        let mut fields = format!("HUBD_REQUEST={}\nHUBD_VERDICT={}\n", self.request, self.verdict);
+        for (name, value) in told.iter().filter(|(_, value)| !value.is_empty()) {
+            line.push_str(&format!(" {}={}", name.to_lowercase(), escaped(value)));
+            fields.push_str(&format!("HUBD_{name}={}\n", escaped(value)));
+        }
+        let taken = to_journal(&line, &fields, good).is_ok() || to_syslog(&line, good);
         if !taken || std::io::stderr().is_terminal() {
             // Nobody is left to tell when even stderr is closed.
             let _ = writeln!(std::io::stderr(), "hubd-helper: {line}");
@@ -52,15 +54,11 @@ impl Record<'_> {
     }
 }
 
-fn to_journal(record: &Record, line: &str, fields: &[(&str, &str)], good: bool) -> std::io::Result<()> {
+fn to_journal(line: &str, fields: &str, good: bool) -> std::io::Result<()> {
     let priority = if good { 6 } else { 4 };
-    let mut text = format!(
-        "MESSAGE={line}\nPRIORITY={priority}\nSYSLOG_FACILITY=10\nSYSLOG_IDENTIFIER=hubd-helper\nHUBD_REQUEST={}\nHUBD_VERDICT={}\n",
-        record.request, record.verdict
+    let text = format!(
+        "MESSAGE={line}\nPRIORITY={priority}\nSYSLOG_FACILITY=10\nSYSLOG_IDENTIFIER=hubd-helper\n{fields}"
     );
-    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-        text.push_str(&format!("HUBD_{name}={}\n", escaped(value)));
-    }
     UnixDatagram::unbound()?.send_to(text.as_bytes(), JOURNAL_SOCKET).map(drop)
 }
 

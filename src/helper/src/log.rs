@@ -33,15 +33,12 @@ impl Log {
     pub fn open(setup: &Setup, status: &SessionStatus) -> Self {
         // One file for each account, because the number of accounts is root's, that of server names is not.
         let (path, bytes_max) = (setup.log.join(format!("u{}.log", status.uid)), setup.policy.log_bytes);
-        let (tail, written) = (Vec::new(), 0);
-        match journal(status) {
-            Ok(stream) if setup.root => Self { tail, sink: Some(stream), path, bytes_max: u64::MAX, written },
-            _ => {
-                let directory = own_directory(&setup.log, 0o750, None);
-                let sink = directory.and_then(|()| file(&path, bytes_max)).ok();
-                Self { tail, sink, path, bytes_max, written }
-            }
-        }
+        let to_file = || own_directory(&setup.log, 0o750, None).and_then(|()| file(&path, bytes_max)).ok();
+        let (sink, bytes_max) = match journal(status) {
+            Ok(stream) if setup.root => (Some(stream), u64::MAX),
+            _ => (to_file(), bytes_max),
+        };
+        Self { tail: Vec::new(), sink, path, bytes_max, written: 0 }
     }
 
     /// Takes what the server printed.

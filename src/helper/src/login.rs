@@ -50,7 +50,7 @@ fn attempt(setup: &Setup, channel: &Channel, request: &Authenticate) -> Result<O
         let account = find_account(setup, &request.user)?;
         let bar = bar(setup, request, account.as_ref());
         let time = Duration::from_secs(setup.policy.conversation_seconds.into());
-        let talk = Talk::with(talk, bar.is_some(), time);
+        let talk = Talk::with(Some(talk), bar.is_some(), time);
         let source = request.source.map(|source| source.to_string());
         let name = account.as_ref().map_or(&request.user, |account| &account.name);
         let pam = Pam::start(&setup.policy.pam_service, name, source.as_deref(), talk);

@@ -43,26 +43,11 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// A conversation with somebody behind `channel`.
-    pub fn with(channel: Channel, junk: bool, time: Duration) -> Self {
-        let nobody = Self::with_nobody();
-        Self { channel: Some(channel), junk, until: nobody.answered_at + time, ..nobody }
-    }
-
-    /// A conversation in which questions fail and messages are only kept.
-    pub fn with_nobody() -> Self {
-        let now = Instant::now();
-        let (notices, held) = (Vec::new(), Vec::new());
-        Self {
-            channel: None,
-            junk: false,
-            until: now,
-            answered_at: now,
-            notices,
-            held,
-            messages: 0,
-            failure: None,
-        }
+    /// A conversation with somebody behind `channel`; without one, questions fail and messages are only kept.
+    pub fn with(channel: Option<Channel>, junk: bool, time: Duration) -> Self {
+        let (answered_at, notices, held) = (Instant::now(), Vec::new(), Vec::new());
+        let until = answered_at + time;
+        Self { channel, junk, until, answered_at, notices, held, messages: 0, failure: None }
     }
 
     /// Whether the daemon is still there and has kept to the protocol.

@@ -1,5 +1,7 @@
 //! Whether a start may be: who has proved what, and whether the account is open today.
 
+use std::time::Duration;
+
 use hubd_proto::message::{RefusalCode, Start};
 use hubd_proto::{Secret, UserName};
 
@@ -135,8 +137,9 @@ fn member_of<'a>(account: &Account, groups: &'a [String]) -> Result<Option<&'a s
 
 /// A PAM transaction for somebody who has proved before who they are, after account management.
 pub fn pam_without_password(setup: &Setup, account: &Account) -> Result<Pam, Refusal> {
-    let mut pam = Pam::start(&setup.policy.pam_service, &account.name, None, Talk::with_nobody())
-        .map_err(|message| Refusal::new(RefusalCode::System, message))?;
+    let mut pam =
+        Pam::start(&setup.policy.pam_service, &account.name, None, Talk::with(None, false, Duration::ZERO))
+            .map_err(|message| Refusal::new(RefusalCode::System, message))?;
     accept_account(&mut pam)?;
     if pam.is_about(&account.name) {
         return Ok(pam);
