@@ -35,11 +35,14 @@ stop?.addEventListener("click", (event) => {
 });
 
 // Puts off the end of an idle server: it counts as used now.
-document.getElementById("keep-running")?.addEventListener("click", async (event) => {
-  const now = new Date().toISOString();
-  await api("POST", `users/${user}/activity`, { servers: { "": { last_activity: now } }, last_activity: now });
-  event.target.closest(".idle-warning").remove();
-});
+for (const button of document.querySelectorAll(".keep-running")) {
+  button.addEventListener("click", async () => {
+    const now = new Date().toISOString();
+    const servers = { [button.dataset.serverName]: { last_activity: now } };
+    await api("POST", `users/${user}/activity`, { servers, last_activity: now });
+    button.closest(".idle-warning").remove();
+  });
+}
 
 for (const row of document.querySelectorAll("tr[data-server-name]")) {
   const name = row.dataset.serverName;

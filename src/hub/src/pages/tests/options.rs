@@ -1,10 +1,13 @@
 //! Choosing what a server is, and named servers.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::browser::Browser;
 use crate::Settings;
-use crate::test_support::{PASSWORD, TestHub};
+use crate::servers::CullerSettings;
+use crate::test_support::{PASSWORD, SOON, TestHub, server, user};
 
 /// A browser in which alice is logged in, with changed settings.
 async fn alice(change: impl FnOnce(&mut Settings)) -> Browser {
@@ -109,6 +112,34 @@ async fn a_named_server_is_made_and_deleted_on_the_home_page() {
     browser.post("/hub/delete/alice/my-gpu", &[("_xsrf", &xsrf)]).await.is(303, "/hub/home");
     assert!(browser.test.hub.store.spawner("alice", "my-gpu").unwrap().is_none());
     browser.get("/hub/delete/bob/x").await.is(404, "");
+}
+
+#[tokio::test]
+async fn idle_servers_say_so_on_the_home_page_named_ones_too() {
+    let mut browser = alice(|settings| {
+        // Whatever has been idle for no time at all is about to be stopped; nobody looks before the test is over.
+        settings.culler = Some(CullerSettings {
+            timeout: Duration::ZERO,
+            every: Duration::from_secs(3600),
+            max_age: None,
+            users: false,
+            admin_users: true,
+            default_servers: true,
+            named_servers: true,
+            remove_named_servers: false,
+            concurrency: 1,
+            busy_cpu_percent: 0.0,
+        });
+    })
+    .await;
+    for (name, path) in [("", "/hub/spawn/alice"), ("gpu", "/hub/spawn/alice/gpu")] {
+        browser.get(path).await;
+        browser.test.hub.wait_server(&user("alice"), &server(name), SOON).await;
+    }
+    let page = browser.get("/hub/home").await.is(200, "");
+    let buttons = page.text.matches("class=\"keep-running").count();
+    assert_eq!(buttons, 2, "one for each server: {}", page.text);
+    assert!(page.text.contains("js-only\" data-server-name=\"gpu\""), "{}", page.text);
 }
 
 #[tokio::test]
