@@ -1,27 +1,25 @@
 //! Log lines: in JupyterHub's look on a terminal or in a file, with fields in the journal, to syslog where there is
 //! neither, or as JSON.
 
-use std::fmt;
-use std::fs::File;
-use std::io::{IsTerminal, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+mod file;
+mod lines;
+mod syslog;
 
-use anyhow::Context as _;
-use tracing::field::{Field, Visit};
+use std::io::IsTerminal;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::sync::Arc;
+
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::FmtContext;
-use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
-use tracing_subscriber::layer::{Context, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
-/// Longest log message, in bytes: the rest is cut, so that nobody can fill a disk with one request.
-const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+use file::{LogFile, LogWriter};
+use lines::JupyterHubLines;
+pub use lines::text_of;
+use syslog::SyslogLayer;
 
 /// The target of the line that each request leaves; what its fields say stands in the line too.
 const ACCESS: &str = "hubd::access";
@@ -197,44 +195,6 @@ fn sink(destination: Destination) -> (Sink, Option<String>) {
     (layer.boxed(), lost)
 }
 
-/// The file of `log_file`.
-struct LogFile {
-    path: PathBuf,
-    file: Mutex<File>,
-}
-
-impl LogFile {
-    fn open(path: &Path) -> anyhow::Result<Self> {
-        let file = Self::append(path).with_context(|| format!("log_file {}", path.display()))?;
-        Ok(Self { path: path.to_path_buf(), file: Mutex::new(file) })
-    }
-
-    /// Readable by the group, as syslog's files: lines hold people's names and addresses.
-    fn append(path: &Path) -> std::io::Result<File> {
-        std::fs::OpenOptions::new().append(true).create(true).mode(0o640).open(path)
-    }
-
-    fn reopen(&self) -> std::io::Result<()> {
-        let file = Self::append(&self.path)?;
-        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
-        Ok(())
-    }
-}
-
-/// Writes whole lines to the file.
-#[derive(Clone)]
-struct LogWriter(Arc<LogFile>);
-
-impl Write for LogWriter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.file.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Whether standard error is the journal's stream `device:inode`.
 fn stderr_is(journal_stream: Option<&str>) -> bool {
     let Some((device, inode)) = journal_stream.and_then(|text| text.split_once(':')) else { return false };
@@ -252,116 +212,13 @@ fn stderr_is_gone() -> bool {
     }
 }
 
-/// `[I 2026-11-21 20:29:38.542 JupyterHub app:3493] text`, as JupyterHub writes it.
-struct JupyterHubLines;
-
-impl<S, N> FormatEvent<S, N> for JupyterHubLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let metadata = event.metadata();
-        let (letter, colour) = match *metadata.level() {
-            Level::ERROR => ('E', 31),
-            Level::WARN => ('W', 33),
-            Level::INFO => ('I', 32),
-            Level::DEBUG | Level::TRACE => ('D', 34),
-        };
-        let time = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S.%3f").to_string();
-        let module = metadata.target().rsplit("::").next().unwrap_or_default();
-        let line = metadata.line().unwrap_or(0);
-        let head = format!("[{letter} {time} JupyterHub {module}:{line}]");
-        if writer.has_ansi_escapes() {
-            write!(writer, "\x1b[{colour}m{head}\x1b[0m ")?;
-        } else {
-            write!(writer, "{head} ")?;
-        }
-        writeln!(writer, "{}", text_of(event))
-    }
-}
-
-/// Message and fields as one text, with control characters made visible and continuation lines indented, so that
-/// what a stranger sent cannot look like a line of its own.
-pub fn text_of(event: &Event<'_>) -> String {
-    let mut text = Text { message_only: event.metadata().target() == ACCESS, ..Text::default() };
-    event.record(&mut text);
-    let mut safe = String::with_capacity(text.text.len());
-    // A text that is indented already, as an error with its cure, is not indented twice.
-    for c in text.text.replace("\n    ", "\n").chars() {
-        if safe.len() > MESSAGE_BYTES_MAX {
-            safe.push('…');
-            break;
-        }
-        match c {
-            '\n' => safe.push_str("\n    "),
-            c if c.is_control() => safe.extend(c.escape_default()),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
-#[derive(Default)]
-struct Text {
-    text: String,
-    message_only: bool,
-}
-
-impl Visit for Text {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.record_debug(field, &format_args!("{value}"));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        use fmt::Write;
-        // Writing to a String does not fail.
-        if field.name() == "message" {
-            let fields = std::mem::take(&mut self.text);
-            write!(self.text, "{value:?}{fields}").ok();
-        } else if !self.message_only {
-            write!(self.text, " {}={value:?}", field.name()).ok();
-        }
-    }
-}
-
-/// Lines to /dev/log.
-struct SyslogLayer(Mutex<syslog::Logger<syslog::LoggerBackend, syslog::Formatter3164>>);
-
-impl SyslogLayer {
-    fn connect() -> Result<Self, syslog::Error> {
-        let formatter = syslog::Formatter3164 {
-            facility: syslog::Facility::LOG_DAEMON,
-            hostname: None,
-            process: "hubd".into(),
-            pid: std::process::id(),
-        };
-        syslog::unix(formatter).map(|logger| Self(Mutex::new(logger)))
-    }
-}
-
-impl<S: Subscriber> Layer<S> for SyslogLayer {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let text = text_of(event).replace('\n', " ");
-        let mut logger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = match *event.metadata().level() {
-            Level::ERROR => logger.err(text),
-            Level::WARN => logger.warning(text),
-            Level::INFO => logger.info(text),
-            Level::DEBUG | Level::TRACE => logger.debug(text),
-        };
-        // There is nowhere left to report to.
-        sent.ok();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    use tracing::Level;
+
     use super::*;
 
     #[derive(Clone, Default)]
