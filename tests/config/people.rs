@@ -144,3 +144,18 @@ fn named_servers_are_there_when_they_are_allowed_and_have_a_limit() {
         second.text()
     );
 }
+
+#[test]
+fn people_may_say_themselves_that_their_server_is_in_use() {
+    let (_daemon, web) = running("allow_named_servers = true\n[IdleCuller]\ntimeout = 600\n");
+    let ann = logged_in(&web, "ann");
+    ann.api("POST", "users/ann/servers/gpu", "");
+    // What the button "Keep it running" of the home page sends.
+    let now = "2026-01-01T00:00:00.000Z";
+    let body = json!({ "servers": { "gpu": { "last_activity": now } }, "last_activity": now }).to_string();
+    let answer = ann.api("POST", "users/ann/activity", &body);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    // Nobody says so of others.
+    let ben = logged_in(&web, "ben");
+    assert_eq!(ben.api("POST", "users/ann/activity", &body).status, 404);
+}

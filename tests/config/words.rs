@@ -35,6 +35,72 @@ fn all_mistakes_are_told_at_once_before_anything_is_opened() {
 }
 
 #[test]
+fn each_kind_of_mistake_names_its_place_and_its_cure() {
+    let daemon = Daemon::nothing();
+    let table = |class: &str, lines: &str| format!("[{class}]\n{lines}\n");
+    for (text, place, wanted) in [
+        // Names: unknown, of another table, old but gone, of Python, outside of a table.
+        (
+            table("JupyterHub", "\n  portt = 1"),
+            "3:3",
+            "there is no option JupyterHub.portt\n    cure: did you mean port?",
+        ),
+        (table("JupyterHub", "notebook_dir = \"x\""), "2:1", "it belongs to [Spawner]"),
+        (table("Jupyterhub", "port = 1"), "2:1", "did you mean [JupyterHub]?"),
+        (
+            table("Spawner", "pre_spawn_hook = \"f\""),
+            "2:1",
+            "it is a Python function, and hubd runs no Python",
+        ),
+        (table("JupyterHub", "internal_ssl = true"), "2:1", "delete the line"),
+        ("port = 1\n".to_owned(), "1:1", "write it below a line [JupyterHub]"),
+        ("c.JupyterHub.port = 1\n".to_owned(), "1:1", "leave out the c."),
+        // Values: of the wrong kind, out of bounds, none of the words, without meaning.
+        (
+            table("JupyterHub", "port = \"80\""),
+            "2:1",
+            "expected a whole number from 0 to 65535, found a text",
+        ),
+        (table("JupyterHub", "port = 70000"), "2:1", "expected a whole number from 0 to 65535, found 70000"),
+        (table("JupyterHub", "allow_named_servers = \"yes\""), "2:1", "expected true or false"),
+        (
+            table("Authenticator", "allowed_users = \"ann\""),
+            "2:1",
+            "expected a list of texts, such as [\"a\", \"b\"]",
+        ),
+        (table("JupyterHub", "log_level = \"LOUD\""), "2:1", "expected one of DEBUG, INFO"),
+        (table("IdleCuller", "timeout = \"soon\""), "2:1", "or text such as \"90s\""),
+        (
+            table("JupyterHub", "bind_url = \"localhost\""),
+            "2:1",
+            "expected http://ADDRESS:PORT/PREFIX or unix:/PATH",
+        ),
+        (table("JupyterHub", "db_url = \"mysql://x\""), "2:1", "SQLite only"),
+        (table("JupyterHub", "ssl_cert = \"/nonexistent.pem\""), "2:1", "/nonexistent.pem: No such file"),
+        (table("Authenticator", "admin_users = [\"a/b\"]"), "2:1", "is not a user name"),
+        (
+            table("[JupyterHub.load_roles]", "name = \"abc\"\nscopes = [\n  \"self\",\n  \"selve\",\n]"),
+            "5:3",
+            "'selve' for role abc",
+        ),
+        // TOML itself: twice, unfinished, of another encoding.
+        (table("JupyterHub", "port = 1\nport = 2"), "3:1", "delete one of both"),
+        ("[JupyterHub]\n[Spawner]\n[JupyterHub]\n".to_owned(), "3:", "a [Class] once in a file"),
+        (table("JupyterHub", "ip = \"::1"), "2:", "a text needs both quotes"),
+        ("[JupyterHub\nport = 1\n".to_owned(), "1:", "a table name stands in [ ]"),
+    ] {
+        daemon.write("hubd.toml", &text, 0o644);
+        let (good, _, error) = daemon.hubd(&["check", "-f", "hubd.toml"]);
+        assert!(!good, "{text}");
+        assert!(
+            error.contains(&format!("hubd.toml:{place}")) && error.contains(wanted),
+            "{text}: {place} {wanted}\n{error}"
+        );
+        assert!(error.contains("cure: "), "{error}");
+    }
+}
+
+#[test]
 fn a_good_configuration_is_called_good_with_what_an_admin_should_know() {
     let daemon = Daemon::configured("port = 8123\n");
     daemon.directory("conf.d");

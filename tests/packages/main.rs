@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod machine;
+mod manual;
 mod work;
 
 use std::path::{Path, PathBuf};
@@ -128,4 +129,9 @@ fn the_rpm_installs_into_a_root_of_its_own_and_goes_again() {
 #[test]
 fn a_person_works_while_hubd_is_installed_upgraded_removed_and_purged() {
     work::whole_story(packages());
+}
+
+#[test]
+fn a_newcomer_gets_by_the_manual_alone_to_https_with_three_people_and_an_admin() {
+    manual::newcomer(packages());
 }

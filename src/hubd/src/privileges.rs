@@ -36,7 +36,7 @@ fn refuse_root() -> anyhow::Result<()> {
     if root {
         bail!(
             "hubd does not run as root: it talks to the network, and hubd-helper does what needs root\n    \
-             cure: sudo packaging/quickstart, or systemctl start hubd, or\n    \
+             cure: systemctl start hubd; where there is no systemd, as hubd(8) shows:\n    \
              setpriv --reuid=hubd --regid=hubd --init-groups --bounding-set=-all --no-new-privs hubd …"
         );
     }

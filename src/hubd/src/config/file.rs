@@ -77,7 +77,9 @@ fn read_cure(path: &Path, error: &std::io::Error) -> String {
     let shown = path.display();
     match error.kind() {
         std::io::ErrorKind::PermissionDenied => {
-            format!("let the daemon's user read it: chgrp hubd {shown}; chmod 640 {shown}")
+            format!(
+                "run this as root, or let the daemon's user read it: chgrp hubd {shown}; chmod 640 {shown}"
+            )
         }
         std::io::ErrorKind::NotFound => {
             format!("check the name, or make the file: hubd --generate-config -f {shown}")

@@ -100,7 +100,10 @@ pub fn in_toml(value: &toml::Value) -> String {
 }
 
 fn wrong_value(origin: &Origin, class: &str, option: &Opt, text: &str) -> Problem {
-    Problem::new(origin, format!("{class}.{}: {text}", option.key), option.help)
+    let nothing = ["", "\"\"", "[]", "{}", "0"].contains(&option.default);
+    let example = if nothing { option.kind.example() } else { option.default.to_owned() };
+    let cure = format!("write {} = {example}, for instance; hubd.toml(5) says what it means", option.key);
+    Problem::new(origin, format!("{class}.{}: {text}", option.key), cure)
 }
 
 /// Why a name is not an option, and the nearest one that is.
@@ -123,11 +126,16 @@ fn unknown(class: &str, key: &str, origin: &Origin) -> Problem {
     }
     let keys =
         options::OPTIONS.iter().filter(|option| chain.contains(&option.class)).map(|option| option.key);
-    let elsewhere = options::OPTIONS.iter().find(|option| option.key == key);
-    let cure = match (elsewhere, nearest::nearest(key, keys)) {
-        (Some(option), _) => format!("it belongs to [{}]", option.class),
+    let class_of =
+        |key: &str| options::OPTIONS.iter().find(|option| option.key == key).map(|option| option.class);
+    let near_elsewhere = || nearest::nearest(key, options::OPTIONS.iter().map(|option| option.key));
+    let cure = match (class_of(key), nearest::nearest(key, keys)) {
+        (Some(class), _) => format!("it belongs to [{class}]"),
         (None, Some(near)) => format!("did you mean {near}?"),
-        (None, None) => "see hubd --help-all for all options".to_owned(),
+        (None, None) => match near_elsewhere().and_then(|near| Some((near, class_of(near)?))) {
+            Some((near, class)) => format!("did you mean {near}, which belongs to [{class}]?"),
+            None => "see hubd --help-all for all options".to_owned(),
+        },
     };
     Problem::new(origin, format!("there is no option {class}.{key}"), cure)
 }
@@ -166,6 +174,12 @@ mod tests {
         assert!(problems[0].contains("no table [JupiterHub]") && problems[0].contains("[JupyterHub]?"));
         let (_, problems) = check("[JupyterHub]\nnotebook_dir = \"~\"\n", &[]);
         assert!(problems[0].contains("it belongs to [Spawner]"));
+        let (_, problems) = check("[JupyterHub]\nallow_al = true\nabsolutely_nothing = 1\n", &[]);
+        assert!(
+            problems[0].contains("did you mean allow_all, which belongs to [Authenticator]?"),
+            "{problems:?}"
+        );
+        assert!(problems[1].contains("see hubd --help-all"), "{problems:?}");
     }
 
     #[test]
@@ -244,6 +258,34 @@ mod tests {
         assert_eq!(names(old.changes(&new())), [("JupyterHub.log_level".to_owned(), true), port.clone()]);
         old.take_live(new());
         assert_eq!(names(old.changes(&new())), [port]);
+    }
+
+    #[test]
+    fn a_reload_applies_who_may_log_in_and_how_much_is_logged_and_nothing_else() {
+        let live: Vec<String> = options::OPTIONS
+            .iter()
+            .filter(|option| option.live)
+            .map(|option| format!("{}.{}", option.class, option.key))
+            .collect();
+        // hubd(8) says so under SIGHUP, and hubd.toml(5) with each of them.
+        assert_eq!(
+            live,
+            [
+                "JupyterHub.log_level",
+                "JupyterHub.log_levels",
+                "Authenticator.admin_users",
+                "Authenticator.allowed_users",
+                "Authenticator.blocked_users",
+                "Authenticator.allow_all",
+                "Authenticator.allow_existing_users",
+                "Authenticator.username_map",
+                "Authenticator.username_pattern",
+                "Authenticator.manage_groups",
+                "LocalAuthenticator.allowed_groups",
+                "LocalAuthenticator.create_system_users",
+                "PAMAuthenticator.admin_groups",
+            ]
+        );
     }
 
     #[test]

@@ -157,7 +157,28 @@ impl Kind {
             (Self::Table, Toml::Table(table)) => Some(Value::Table(json_table(table))),
             _ => None,
         };
-        read.ok_or_else(|| format!("expected {}, found {}", self.wanted(), found(toml)))
+        let another = matches!((self, toml), (Self::Choice(_), Toml::String(_)));
+        let found = if another { "another text".to_owned() } else { found(toml) };
+        read.ok_or_else(|| format!("expected {}, found {found}", self.wanted()))
+    }
+
+    /// A value as it could stand in a file.
+    pub fn example(self) -> String {
+        match self {
+            Self::Text => "\"text\"".into(),
+            Self::Bool => "true".into(),
+            Self::Integer(low, _) => low.to_string(),
+            Self::Number(low) => format!("{}", low + 1.0),
+            Self::Choice(words) => format!("{:?}", words.first().copied().unwrap_or_default()),
+            Self::List | Self::Set => "[\"a\", \"b\"]".into(),
+            Self::Path => "\"/path/of/file\"".into(),
+            Self::Secret => "\"secret\"".into(),
+            Self::Seconds(..) => "\"10m\"".into(),
+            Self::Bytes(low, _) => low.to_string(),
+            Self::Tables => "[{ name = \"value\" }]".into(),
+            Self::TextTable | Self::Table => "{ name = \"value\" }".into(),
+            Self::Tokens => "{ \"TOKEN\" = \"NAME\" }".into(),
+        }
     }
 
     /// Reads what was written after `=` on the command line, as JupyterHub does: text needs no
@@ -281,7 +302,7 @@ fn found(toml: &Toml) -> String {
         Toml::Boolean(yes) => yes.to_string(),
         Toml::Array(_) => "a list with something else".into(),
         Toml::Table(_) => "a table with something else".into(),
-        Toml::String(_) => "another text".into(),
+        Toml::String(_) => "a text".into(),
         Toml::Datetime(_) => "a date".into(),
     }
 }
@@ -328,6 +349,14 @@ mod tests {
         assert!(Kind::List.read_toml(&Toml::Integer(1)).is_err());
         assert!(Kind::List.read_toml(&Toml::Array(vec![Toml::Integer(1)])).is_err());
         assert!(Kind::Number(0.0).read_toml(&Toml::Float(f64::NAN)).is_err());
+    }
+
+    #[test]
+    fn every_example_is_of_its_kind() {
+        for option in super::super::options::OPTIONS {
+            let table: toml::Table = format!("v = {}", option.kind.example()).parse().unwrap();
+            assert!(option.kind.read_toml(&table["v"]).is_ok(), "{}.{}", option.class, option.key);
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `hubd doctor`: looks for what keeps people from working, and says how to mend it. It changes nothing.
 //!
-//! `files.rs` looks at secrets, certificates and root's policy, `profiles.rs` at what it lets start, `pam.rs` at the PAM service, `system.rs` at sockets,
-//! ports, disk, kernel and clock.
+//! `access.rs` looks at what the daemon may read, `files.rs` at secrets, certificates and root's policy, `profiles.rs` at
+//! what it lets start, `pam.rs` at the PAM service, `system.rs` at sockets, ports, disk, kernel and clock.
 
+mod access;
 mod files;
 mod pam;
 mod profiles;
@@ -100,6 +101,9 @@ pub fn findings(command_line: &CommandLine, environment: &Environment) -> Vec<Fi
             system::helper(&plan, &mut found);
             system::disk(&plan, &mut found);
             system::selinux(&plan, &machine, &mut found);
+            if !plan.simple_spawner {
+                access::readable(&plan, &values, &mut found);
+            }
             uses_pam = matches!(plan.settings.authenticator.kind, AuthenticatorKind::Pam);
             is_trial = plan.simple_spawner;
         }
