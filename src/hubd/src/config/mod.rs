@@ -281,6 +281,7 @@ mod tests {
                 "Authenticator.username_map",
                 "Authenticator.username_pattern",
                 "Authenticator.manage_groups",
+                "Authenticator.auto_login",
                 "LocalAuthenticator.allowed_groups",
                 "LocalAuthenticator.create_system_users",
                 "PAMAuthenticator.admin_groups",
