@@ -2,6 +2,7 @@
 //! machine has no controllers of version 2; ending a whole group is tried on a real one.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -113,6 +114,10 @@ fn nothing_in_a_servers_group_survives_its_stop_or_the_end_of_the_process_above_
     let group = tree.0.join(status.session.as_str());
     let count = || fs::read_to_string(group.join("cgroup.procs")).map_or(0, |text| text.lines().count());
     wait_for("the family in the group", || count() >= 4)?;
+    ensure!(
+        fs::metadata(&group)?.permissions().mode() & 0o777 == 0o755,
+        "the server cannot read its figures"
+    );
     let stat = fs::read_to_string(format!("/proc/{}/stat", status.pid))?;
     let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)).context("a parent")?;
     ensure!(!fs::read_to_string(group.join("cgroup.procs"))?.lines().any(|pid| pid == parent));

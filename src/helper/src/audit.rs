@@ -47,6 +47,10 @@ impl Record<'_> {
             fields.push_str(&format!("HUBD_{name}={}\n", escaped(value)));
         }
         let taken = to_journal(&line, &fields, good).is_ok() || to_syslog(&line, good);
+        // `systemctl status` of this process's unit shows it, see sd_notify(3); nothing depends on it.
+        if let (Some(socket), Ok(sender)) = (std::env::var_os("NOTIFY_SOCKET"), UnixDatagram::unbound()) {
+            let _ = sender.send_to(format!("STATUS={line}").as_bytes(), socket);
+        }
         if !taken || std::io::stderr().is_terminal() {
             // Nobody is left to tell when even stderr is closed.
             let _ = writeln!(std::io::stderr(), "hubd-helper: {line}");

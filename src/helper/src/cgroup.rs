@@ -46,12 +46,8 @@ pub fn make(setup: &Setup, session: &SessionId, limits: &Limits) -> Result<Optio
     };
     let files = limits.files();
     let Some(base) = &setup.cgroup else {
-        let needed = files.is_empty();
-        return if needed {
-            Ok(None)
-        } else {
-            Err(refused("there is no delegated control group (version 2)"))
-        };
+        let missing = || refused("there is no delegated control group (version 2)");
+        return files.is_empty().then_some(None).ok_or_else(missing);
     };
     for controller in ["+memory", "+cpu", "+pids"] {
         // One that is missing is missed where its file cannot be written.

@@ -24,6 +24,9 @@ const LIMITS: [Resource; 6] = [
     Resource::RLIMIT_NOFILE,
 ];
 
+/// The SELinux context of this program's one thread, see proc_pid_attr(5).
+const CONTEXT: &str = "/proc/thread-self/attr/current";
+
 /// No core dump and no tracing by others, since passwords pass through; fewer capabilities.
 pub fn restrict_this_process() -> Result<(), String> {
     prctl::set_dumpable(false).map_err(|error| format!("switching core dumps off: {error}"))?;
@@ -34,6 +37,14 @@ pub fn restrict_this_process() -> Result<(), String> {
         caps::set(None, set, &kept).map_err(|error| format!("giving capabilities up: {error}"))?;
     }
     Ok(())
+}
+
+/// SELinux: leaves the domain of logins for that of sessions, the only one that people's domains are entered
+/// from. There is no way back. Elsewhere this does nothing.
+pub fn enter_session_domain() -> std::io::Result<()> {
+    let context = std::fs::read_to_string(CONTEXT).unwrap_or_default();
+    let session = context.replace(":hubd_helper_t:", ":hubd_session_t:");
+    if session == context { Ok(()) } else { std::fs::write(CONTEXT, session) }
 }
 
 /// This process's limits and groups, kept while PAM sets those of the session.

@@ -93,6 +93,7 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
     let (policy, wanted) = (&setup.policy, &request.environment);
     let Grant { account, pam, mut profile, service } = grant;
     environment::check(policy, wanted)?;
+    own_limits::enter_session_domain().map_err(|error| Refusal::system("the domain of sessions", error))?;
     let session = session_id(&account, request, service);
     let mut places = Places::of(setup, &session);
     let socket = places.directory.join("s").to_string_lossy().into_owned();
@@ -110,12 +111,13 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
     };
     let limits = limits(setup, &account, &profile)?;
     profile.environment.extend(limits.variables());
-    let cgroup = cgroup::make(setup, &session, &limits)?;
-    let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose();
     let listener = places.listen(setup).map_err(|e| Refusal::system("the control socket", e))?;
     places.make_directory(setup, &account).map_err(|e| Refusal::system("the server's directory", e))?;
     let system = |error: Errno| Refusal::system("starting a process", error);
     let own = own_limits::of_a_session(setup, &account).map_err(system)?;
+    // With the umask of a login: the server may read what it has and uses.
+    let cgroup = cgroup::make(setup, &session, &limits)?;
+    let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose();
     let from_pam = pam.as_mut().map_or(Ok(Vec::new()), open_session)?;
     if !setup.root {
         make_home(&account.home)?;
@@ -220,20 +222,14 @@ fn fork(plan: &Plan) -> Result<nix::unistd::Pid, Failure> {
 
 fn failed(account: &Account, plan: &Plan, (step, errno): Failure) -> Refusal {
     let (home, name, why) = (plan.home.display(), &account.name, errno.desc());
+    use RefusalCode::{BecomeUserFailed, ExecFailed, HomeUnusable};
     let (code, message) = match step.as_str() {
-        HOME => (
-            RefusalCode::HomeUnusable,
-            format!("{name} cannot enter or write in the home directory {home}: {why}."),
-        ),
-        HOME_OWNER => (
-            RefusalCode::HomeUnusable,
-            format!("The home directory {home} does not belong to {name}; run: chown {name}: {home}"),
-        ),
-        EXEC => (
-            RefusalCode::ExecFailed,
-            format!("{name} cannot execute {}: {why}.", plan.program.to_string_lossy()),
-        ),
-        _ => (RefusalCode::BecomeUserFailed, format!("Becoming {name} failed at {step}: {why}.")),
+        HOME => (HomeUnusable, format!("{name} cannot enter or write in the home directory {home}: {why}.")),
+        HOME_OWNER => {
+            (HomeUnusable, format!("The home {home} does not belong to {name}; run: chown {name}: {home}"))
+        }
+        EXEC => (ExecFailed, format!("{name} cannot execute {}: {why}.", plan.program.to_string_lossy())),
+        _ => (BecomeUserFailed, format!("Becoming {name} failed at {step}: {why}.")),
     };
     Refusal::new(code, message)
 }
