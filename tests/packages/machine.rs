@@ -30,7 +30,9 @@ impl Machine {
     pub fn boot(packages: &Path, notebook: &Path, log: &Path) -> Self {
         let base = base();
         let mut command = Command::new("systemd-nspawn");
+        // Control groups of version 2, as Debian has them; without controllers, which tests/vm has.
         command
+            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
             .args([
                 "--boot",
                 "--volatile=overlay",

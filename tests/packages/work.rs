@@ -27,6 +27,7 @@ pub fn whole_story(packages: &Packages) {
     let log = repository().join("tests/out/machine.log");
     std::fs::create_dir_all(log.parent().unwrap()).unwrap();
     let machine = Machine::boot(packages.folder.path(), environment, &log);
+    let began = Instant::now();
     install(&machine, "+1");
     let policy = format!("[profile.default]\nprogram = [\"{}\"]\n", notebook.display());
     machine.write("/etc/jupyterhub/helper.toml", &policy);
@@ -43,6 +44,8 @@ pub fn whole_story(packages: &Packages) {
     let mut notebook = Notebook::open("alice", "pass of alice");
     let who = notebook.run(WHO);
     assert!(who.starts_with("42 1000 "), "{who}");
+    // What the network takes, for the notebook environment, is apart: it is on the machine already.
+    println!("from the package to the first cell: {} s, two commands", began.elapsed().as_secs());
 
     let gap = gap_during(&web, || install(&machine, "+2"));
     println!("upgrade: the longest wait for an answer was {} ms", gap.as_millis());
@@ -55,6 +58,9 @@ pub fn whole_story(packages: &Packages) {
         "the upgrade changed the policy"
     );
     units_are_told_apart(&machine);
+    servers_are_in_a_slice_of_their_own(&machine);
+    machine.run(&["systemctl", "restart", "hubd-helper.socket"]);
+    assert_eq!(notebook.run(WHO), who, "the kernel is another one after a restart of the helper's socket");
     install(&machine, "+1");
     assert_eq!(notebook.run(WHO), who, "the kernel is another one after the downgrade");
 
@@ -130,6 +136,15 @@ fn units_are_told_apart(machine: &Machine) {
         "--property=TasksCurrent,MainPID,NRestarts,FileDescriptorStoreMax",
     ]);
     assert!(processes.contains("NRestarts=0"), "{processes}");
+}
+
+/// Who administers the machine sees whose server is where.
+fn servers_are_in_a_slice_of_their_own(machine: &Machine) {
+    let units = machine.run(&["systemctl", "status", "--no-pager", "hubd-helper@*"]);
+    assert!(units.contains("Status: \"start accepted user=alice uid=1000 "), "{units}");
+    let slice =
+        machine.run(&["systemctl", "status", "--no-pager", "--full", "--lines=0", "hubd-users.slice"]);
+    assert!(slice.contains("hubd-helper@") && slice.contains("jupyterhub-singleuser"), "{slice}");
 }
 
 /// Asks the hub again and again while `change` is done, each time on a new connection; gives the longest wait.
