@@ -25,6 +25,13 @@ needs() { # needs COMMAND PACKAGE...: ends with what to install
     command -v "$command" >/dev/null || { echo "$0: $command is missing: apt install $*" >&2; exit 1; }
 }
 
+needs_policy_sources() {
+    [ -e /usr/share/selinux/devel/Makefile ] || {
+        echo "$0: SELinux's policy sources are missing: apt install selinux-policy-dev, or dnf install selinux-policy-devel" >&2
+        exit 1
+    }
+}
+
 # The time of the last change: with it, the same sources give the same package.
 last_change() {
     git -C "$source_dir" log -1 --format=%ct 2>/dev/null || stat -c %Y "$source_dir/CHANGELOG.md"
@@ -51,6 +58,27 @@ list_crates() {
         { sub(/ \(.*/, "", $1); print $1 "  " $2 }' | sort -u
 }
 
+# The SELinux module, for the policy whose sources are on this machine: Debian's, or Fedora's on a Fedora.
+compile_policy() { # compile_policy FOLDER
+    local work=$1/selinux
+    cp -r "$source_dir/selinux" "$work"
+    make -s -C "$work" -f /usr/share/selinux/devel/Makefile hubd.pp >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
+    rm -rf "$work/tmp" "$work/log"
+}
+
+# Completions come from the program itself; one for another machine does not run here, so then from a build for this one.
+write_completions() { # write_completions FOLDER
+    local generator=$programs/hubd
+    if [ -n "$target" ]; then
+        (cd "$source_dir" && cargo build --locked -p hubd)
+        generator=${CARGO_TARGET_DIR:-$source_dir/target}/debug/hubd
+    fi
+    mkdir "$1/completions"
+    "$generator" completions bash >"$1/completions/hubd"
+    "$generator" completions zsh >"$1/completions/_hubd"
+    "$generator" completions fish >"$1/completions/hubd.fish"
+}
+
 lay_out() { # lay_out FOLDER: programs and everything that is installed beside them
     local folder=$1 part
     mkdir -p "$folder/programs"
@@ -58,6 +86,8 @@ lay_out() { # lay_out FOLDER: programs and everything that is installed beside t
     for part in man packaging systemd README.md SECURITY.md CHANGELOG.md LICENSE; do
         cp -r "$source_dir/$part" "$folder/$part"
     done
+    compile_policy "$folder"
+    write_completions "$folder"
     list_crates >"$folder/crates.txt"
     [ -s "$folder/crates.txt" ] || { echo "$0: cargo does not list the crates" >&2; exit 1; }
 }
