@@ -294,7 +294,8 @@ fn units_name_programs_and_files_that_exist() {
 #[test]
 fn the_contract_of_the_helper_names_tests_that_exist() {
     let page = read("src/helper/README.md");
-    let table = page.split_once("## What holds it").unwrap().1.split_once("## Memory").unwrap().0;
+    let table =
+        page.split_once("## What holds it").unwrap().1.split_once("## Where the lines are").unwrap().0;
     let all: String = [sources("tests"), sources("src/helper")]
         .concat()
         .iter()

@@ -19,8 +19,9 @@ const ATTEMPTS_PER_SOURCE_MAX: usize = 500;
 /// Most logins in progress; each is a process of the helper. With [`HELD_MAX`] they take the 256
 /// places that `hubd-helper.socket` leaves beside running servers (`MaxConnections=`).
 const CONVERSATIONS_MAX: usize = 128;
-/// The longest wait for one's turn: a login takes a tenth of a second, unless PAM modules hang.
-const TURN_LIMIT: Duration = Duration::from_secs(20);
+/// The longest wait for one's turn: five hundred logins at once take five seconds of two processors, and forty on a
+/// machine with much else to do. Front proxies give up after a minute.
+const TURN_LIMIT: Duration = Duration::from_secs(50);
 /// How long a conversation waits for the person, as the helper's `conversation_seconds`.
 const CONVERSATION_LIMIT: Duration = Duration::from_secs(180);
 /// How long a PAM handle is held after the login, as the helper's `login_hold_seconds`.
