@@ -4,7 +4,7 @@ use super::Verdict::{Connection, Fine, Stream};
 use super::hpack::{get, literal, post};
 use super::*;
 
-fn request(more: &[u8]) -> Vec<u8> {
+pub fn request(more: &[u8]) -> Vec<u8> {
     frame(HEADERS, WHOLE, 1, &get(more))
 }
 
@@ -13,7 +13,7 @@ fn begun(more: &[u8]) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, 1, &post(more))
 }
 
-fn setting(name: u16, value: u32) -> Vec<u8> {
+pub fn setting(name: u16, value: u32) -> Vec<u8> {
     frame(SETTINGS, 0, 0, &[&name.to_be_bytes()[..], &value.to_be_bytes()].concat())
 }
 
@@ -67,6 +67,10 @@ pub fn streams() -> Vec<Case> {
         ("5.1: PRIORITY behind the end is allowed", all(&[whole(1), frame(PRIORITY, 0, 1, b"\0\0\0\0\x01")]), Fine),
         ("5.1.1: an even stream", whole(2), Connection(&[PROTOCOL])),
         ("5.1.1: a stream with a smaller number", all(&[whole(5), whole(3)]), Connection(&[PROTOCOL, CLOSED])),
+        ("5.1.2: more streams than announced", all(&(0..=100).map(|number| begun_at(2 * number + 1)).collect::<Vec<_>>()), Stream(&[REFUSED_STREAM])),
+        ("5.1: WINDOW_UPDATE on a stream that never began", frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\x01"), Connection(&[PROTOCOL])),
+        ("5.3.1: a stream that depends on itself", frame(HEADERS, WHOLE | WITH_PRIORITY, 1, &[&b"\0\0\0\x01\x0f"[..], &get(b"")].concat()), Stream(&[PROTOCOL])),
+        ("5.3.1: PRIORITY of a stream on itself", all(&[begun(b""), frame(PRIORITY, 0, 1, b"\0\0\0\x01\x0f")]), Stream(&[PROTOCOL])),
         ("7: an unknown error in GOAWAY", all(&[whole(1), frame(GOAWAY, 0, 0, b"\0\0\0\0\0\0\0\xff")]), Connection(&[0])),
         ("7: an unknown error in RST_STREAM", all(&[whole(1), begun_at(3), frame(RESET, 0, 3, b"\0\0\0\xff")]), Fine),
         ("6.8: GOAWAY on a stream", all(&[begun(b""), frame(GOAWAY, 0, 1, b"\0\0\0\0\0\0\0\0")]), Connection(&[PROTOCOL])),
@@ -133,6 +137,11 @@ pub fn requests() -> Vec<Case> {
         ("8.1.1: less content than its length", all(&[begun(&literal("content-length", "2")), frame(DATA, END_STREAM, 1, b"x")]), malformed),
         ("8.1.1: more content than its length", all(&[begun(&literal("content-length", "1")), frame(DATA, 0, 1, b"x"), frame(DATA, END_STREAM, 1, b"yz")]), malformed),
         ("8.1.1: content of its length in pieces", all(&[begun(&literal("content-length", "3")), frame(DATA, 0, 1, b"x"), frame(DATA, END_STREAM, 1, b"yz")]), Fine),
+        ("8.1: HEAD", block(&[&literal(":method", "HEAD")[..], b"\x87\x84\x01\x03hub"].concat()), Fine),
+        ("8.1: OPTIONS", block(&[&literal(":method", "OPTIONS")[..], b"\x87\x84\x01\x03hub"].concat()), Fine),
+        ("8.1: POST with a body", all(&[begun(b""), frame(DATA, END_STREAM, 1, b"x")]), Fine),
+        ("8.2.2: Keep-Alive", with("keep-alive", "1"), malformed),
+        ("8.2.2: Proxy-Connection", with("proxy-connection", "keep-alive"), malformed),
         ("8.5: CONNECT with a path", block(&[&literal(":method", "CONNECT")[..], b"\x87\x84\x01\x03hub"].concat()), malformed),
     ]
 }
