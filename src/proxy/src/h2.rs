@@ -1,6 +1,7 @@
 //! HTTP/2 on one connection: each request becomes one as HTTP/1.1 would have it, and goes the same way.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -42,50 +42,52 @@ const STALL_TIME: Duration = Duration::from_secs(300);
 
 /// HTTP/2 on one connection.
 pub(crate) async fn speak(service: Arc<Service>, stream: Stream, visitor: Arc<Visitor>) {
-    let stop = service.stop.clone();
     let settings = settings(&service);
     let limits = &service.proxy.settings.limits;
     let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
     let streams = Streams::new();
     let stream = TokioIo::new(Frames::new(stream, visitor.patience()));
     let answer = {
-        let streams = streams.clone();
+        let (service, streams) = (service.clone(), streams.clone());
         service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let (service, visitor, guard) = (service.clone(), visitor.clone(), streams.begin());
             async move {
                 // Boxed, because what is spawned is moved several times.
                 let response = Box::pin(service.answer(visitor, request, &guard)).await;
-                Ok::<_, Infallible>(response.map(|body| Paced { body, guard }.boxed_unsync()))
+                Ok::<_, Infallible>(response.map(|body| Paced { body, guard }))
             }
         })
     };
     let mut connection = pin!(settings.serve_connection(stream, answer));
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut ending = false;
-    loop {
-        tokio::select! {
-            result = connection.as_mut() => {
-                if let Err(error) = result {
-                    tracing::debug!("HTTP/2 connection ended: {error}");
-                }
-                return;
+    poll_fn(|cx| {
+        // Whoever waits for the connection is woken by the stop, too; see `listen`.
+        if !ending && service.is_stopping() {
+            ending = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            if let Err(error) = result {
+                tracing::debug!("HTTP/2 connection ended: {error}");
             }
-            () = stop.cancelled(), if !ending => {
+            return Poll::Ready(());
+        }
+        while look.poll_tick(cx).is_ready() {
+            let idle = if streams.any_yet() { idle_timeout } else { header_timeout };
+            if streams.stalled() || streams.idle_for() > idle + LOOK_EVERY {
+                tracing::debug!("HTTP/2 connection given up");
+                return Poll::Ready(());
+            }
+            if !ending && streams.idle_for() > idle {
                 ending = true;
                 connection.as_mut().graceful_shutdown();
-            }
-            _ = look.tick() => {
-                let idle = if streams.any_yet() { idle_timeout } else { header_timeout };
-                if streams.stalled() || streams.idle_for() > idle + LOOK_EVERY {
-                    return tracing::debug!("HTTP/2 connection given up");
-                }
-                if !ending && streams.idle_for() > idle {
-                    ending = true;
-                    connection.as_mut().graceful_shutdown();
-                }
+                cx.waker().wake_by_ref();
             }
         }
-    }
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A connection whose turn comes after that of the streams that are ready, too: what they have to say goes out in one
@@ -243,7 +245,7 @@ impl Body for Paced {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_body_util::Full;
+    use http_body_util::{BodyExt, Full};
 
     async fn next(body: &mut Paced) {
         let frame = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
