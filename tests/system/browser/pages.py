@@ -11,6 +11,7 @@ def main():
         wrong_password(alice)
         progress(alice)
         stop_and_start_again(alice)
+        menu_of_lab(alice)
         log_out(alice)
 
 
@@ -52,6 +53,32 @@ def stop_and_start_again(alice):
     page.locator("#start").click()
     alice.wait_for_lab()
     done("and started again")
+
+
+def menu_of_lab(alice):
+    """JupyterLab's own entries that lead to the hub."""
+    page = alice.page
+
+    def choose(entry):
+        page.get_by_role("menuitem", name="File", exact=True).click()
+        page.get_by_role("menuitem", name=entry).click()
+
+    with page.context.expect_page() as opened:
+        choose("Hub Control Panel")
+    panel = opened.value
+    expect(panel.locator("#stop")).to_be_visible()
+    assert panel.url == URL + "/hub/home", panel.url
+    panel.close()
+    done("JupyterLab's Hub Control Panel is the home page")
+    choose("Log Out")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.goto(URL + "/hub/home")
+    wait_until(page, "the login page", lambda: "/hub/login?next=" in page.url)
+    page.goto(f"{URL}/user/{alice.name}/lab")
+    wait_until(page, "the login page", lambda: "/hub/login?next=" in page.url)
+    done("JupyterLab's Log Out ends the login")
+    alice.fill_login()
+    alice.wait_for_lab()
 
 
 def log_out(alice):
