@@ -131,9 +131,16 @@ def stopping(page, eye):
     page.get_by_label("Stubborn").check()
     page.get_by_role("button", name="Start").click()
     wait_ready(page, "bob")
-    page.evaluate("void fetch('/hub/api/users/bob/server?_xsrf=' + jhdata.xsrf_token, { method: 'DELETE' })")
-    page.goto(URL + "/hub/spawn-pending/bob")
-    expect(page.get_by_role("heading", name="is stopping")).to_be_visible()
+    page.evaluate(
+        "void fetch('/hub/api/users/bob/server?_xsrf=' + jhdata.xsrf_token, { method: 'DELETE', keepalive: true })"
+    )
+    heading = page.get_by_role("heading", name="is stopping")
+    for _ in range(20):
+        page.goto(URL + "/hub/spawn-pending/bob")
+        if heading.count():
+            break
+        page.wait_for_timeout(100)
+    expect(heading).to_be_visible()
     # It would go on by itself while it is looked at.
     page.route("**/hub/spawn-pending/**", lambda route: route.abort())
     eye.look(page, "stopping")
