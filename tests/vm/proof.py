@@ -226,7 +226,7 @@ def slice_ends(host, web):
 def selinux(machine, web):
     assert machine.run("getenforce") == "Enforcing"
     host = Host(machine)
-    daemon = machine.run("ps -Z -o label= -p $(systemctl show hubd -P MainPID)")
+    daemon = machine.run("ps -o label= -p $(systemctl show hubd -P MainPID)")
     assert ":hubd_t:" in daemon, daemon
     for user, domain in [("alice", ":unconfined_t:"), ("bob", ":user_t:")]:
         web = Web(web.port)
