@@ -24,6 +24,7 @@ import http.server, os, socket, socketserver, sys
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = (self.requestline + "\n" + str(self.headers)).encode()
         self.send_response(302 if self.path.startswith("/away") else 200)
         if self.path.startswith("/away"):

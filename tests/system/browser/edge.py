@@ -7,7 +7,7 @@ def main():
     with chromium() as browser:
         alice, bob = Person(browser, "alice"), Person(browser, "bob")
         sockets = []
-        alice.page.on("websocket", sockets.append)
+        alice.page.on("websocket", lambda socket: sockets.append(socket))
         alice.start_lab()
         alice.open_notebook()
         uid = alice.run_cell("import os; print(os.environ['USER'], 'HUB' in os.environ.get('JUPYTERHUB_CLIENT', ''))")
