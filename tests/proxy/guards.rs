@@ -104,6 +104,20 @@ async fn the_server_gets_no_credential_and_hears_who_comes_from_the_guard_alone(
 }
 
 #[tokio::test]
+async fn a_body_that_the_server_leaves_unread_is_not_taken_for_somebody_elses_request() {
+    let (proxy, server) = (start().await, Canned::start(OK).await);
+    guard(&proxy, server.address, false, Doorman::default());
+    for (round, head) in ["GET", "POST", "GET", "GET"].into_iter().enumerate() {
+        let body = if head == "POST" { "Content-Length: 4\r\n\r\nbody" } else { "\r\n" };
+        let fields = "Host: hub\r\nCookie: in=1\r\nConnection: close\r\n";
+        let answer = proxy.talk(format!("{head} /user/alice/x HTTP/1.1\r\n{fields}{body}")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        // The connection of the POST, which was that of the first GET, is not used again.
+        assert_eq!(server.connections(), [1, 1, 2, 2][round], "{round}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_without_its_prefix_is_led_back_under_it_and_a_visitor_is_kept_there() {
     let (proxy, server) = (
         start().await,

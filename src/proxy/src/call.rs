@@ -33,6 +33,7 @@ pub(crate) struct Call {
     /// Goes out behind it.
     data: Bytes,
     body: Option<Inbound>,
+    has_body: bool,
     is_chunked: bool,
     state: Sending,
     since: Instant,
@@ -65,9 +66,9 @@ impl Call {
     /// The request whose head is `out`, with the body behind it.
     pub(crate) fn new(link: Link, out: Vec<u8>, body: Option<(Inbound, Length)>) -> Self {
         let is_chunked = body.as_ref().is_some_and(|(_, length)| *length == Length::Chunked);
-        let body = body.map(|(body, _)| body);
+        let (has_body, body) = (body.is_some(), body.map(|(body, _)| body));
         let (data, state, since) = (Bytes::new(), Sending::Going, Instant::now());
-        Self { link, out, data, body, is_chunked, state, since, has_sent: false }
+        Self { link, out, data, body, has_body, is_chunked, state, since, has_sent: false }
     }
 
     /// Begins anew on another connection. If something was sent before, the memory for the head comes back, which
@@ -226,7 +227,7 @@ impl Download {
         if self.counts {
             route.touch();
         }
-        if self.is_reusable && call.state == Sending::Done {
+        if self.is_reusable && call.state == Sending::Done && route.may_wait(call.has_body) {
             Pool::give(&route.pool, call.link);
         }
     }

@@ -179,7 +179,7 @@ fn finish(asking: Asking, work: &mut Work, route: &Arc<Route>, after: &After) {
         route.touch();
     }
     work.up = asking.upload.out;
-    if asking.state == Sending::Done && work.reply.is_reusable {
+    if asking.state == Sending::Done && work.reply.is_reusable && route.may_wait(work.request.has_body()) {
         Pool::give(&route.pool, asking.server);
     }
 }

@@ -94,6 +94,12 @@ impl Route {
         }
     }
 
+    /// Whether a connection may be used again that a request with a body went over, or one without. Programs of any
+    /// kind may leave a body unread and take it for the next request, which may be somebody else's.
+    pub(crate) fn may_wait(&self, after_body: bool) -> bool {
+        !after_body || self.guarded.is_none()
+    }
+
     /// A path of the browser's as the server gets it: without the prefix, if that is stripped.
     pub(crate) fn inner<'a>(&self, target: &'a str) -> Cow<'a, str> {
         if self.guarded.as_ref().is_none_or(|guarded| !guarded.strips_prefix) {
