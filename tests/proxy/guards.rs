@@ -104,6 +104,26 @@ async fn the_server_gets_no_credential_and_hears_who_comes_from_the_guard_alone(
 }
 
 #[tokio::test]
+async fn cookies_for_the_whole_site_come_to_be_for_the_server_alone() {
+    let cookies = [
+        "a=1; path=/; HttpOnly",
+        "b=2",
+        "hub-login=x; Path=/",
+        "=c",
+        "__Host-hub-login=x; Path=/",
+        "d=3; Path=/user/bob/",
+    ];
+    let lines: String = cookies.iter().map(|cookie| format!("Set-Cookie: {cookie}\r\n")).collect();
+    let answer = format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 2\r\n\r\nok");
+    let (proxy, server) = (start().await, Canned::start(answer).await);
+    guard(&proxy, server.address, false, Doorman::default());
+    let answer = proxy.get("/user/alice/x", "Cookie: in=1\r\n").await;
+    let mut set: Vec<&str> = answer.lines().filter_map(|line| line.strip_prefix("Set-Cookie: ")).collect();
+    set.sort_unstable();
+    assert_eq!(set, ["a=1; HttpOnly; Path=/user/alice/", "b=2", "d=3; Path=/user/alice/"], "{answer}");
+}
+
+#[tokio::test]
 async fn a_body_that_the_server_leaves_unread_is_not_taken_for_somebody_elses_request() {
     let (proxy, server) = (start().await, Canned::start(OK).await);
     guard(&proxy, server.address, false, Doorman::default());

@@ -49,6 +49,23 @@ impl Rules<'_> {
         })
     }
 
+    /// Cookies of a guarded server for more than its own part of the site, which come to be for that part: most programs
+    /// believe that the whole site is theirs.
+    fn moved<'h>(&'h self, head: &'h ReplyHead) -> impl Iterator<Item = Vec<u8>> + 'h {
+        let own = self.route.guarded.is_some().then(|| head.fields.all(Kind::SetCookie));
+        let outside = own.into_iter().flatten().filter(|cookie| !self.may_set(cookie));
+        outside.filter_map(|cookie| {
+            let is_path = |part: &&[u8]| part.trim_ascii().to_ascii_lowercase().starts_with(b"path");
+            let mut moved = cookie
+                .split(|byte| *byte == b';')
+                .filter(|part| !is_path(part))
+                .collect::<Vec<_>>()
+                .join(&b';');
+            moved.extend_from_slice(format!("; Path={}", self.route.path()).as_bytes());
+            self.may_set(&moved).then_some(moved)
+        })
+    }
+
     /// What the guard adds.
     fn adds(&self) -> &[(HeaderName, HeaderValue)] {
         self.pass.map_or(&[], |pass| &pass.adds)
@@ -73,7 +90,7 @@ impl Rules<'_> {
 
     fn may_set(&self, cookie: &[u8]) -> bool {
         let may = may_set(cookie, self.route, self.path, self.hub_cookies);
-        if !may {
+        if !may && self.route.guarded.is_none() {
             tracing::warn!("cookie outside the server's part of the site dropped: {}", self.route.prefix);
         }
         may
@@ -87,7 +104,9 @@ impl Rules<'_> {
         let lengths = lengths.take(1).map(|value| (&b"content-length"[..], value));
         let kept = self.kept(head).map(|field| (field.name, field.value));
         let adds = self.adds().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-        for (name, value) in kept.chain(lengths).chain(location).chain(adds) {
+        let moved: Vec<Vec<u8>> = self.moved(head).collect();
+        let moved = moved.iter().map(|cookie| (&b"set-cookie"[..], &cookie[..]));
+        for (name, value) in kept.chain(lengths).chain(location).chain(adds).chain(moved) {
             // The parser is as strict as these types are.
             if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
                 map.append(name, value);
@@ -114,6 +133,9 @@ impl Rules<'_> {
         }
         for (name, value) in self.adds() {
             line(out, name.as_str().as_bytes(), value.as_bytes());
+        }
+        for cookie in self.moved(head) {
+            line(out, b"Set-Cookie", &cookie);
         }
         match head
             .fields
