@@ -48,7 +48,10 @@ impl Drop for Groups {
 /// the same second as before for unchanged.
 fn edit(command: &str) -> Result<()> {
     let editor = tempfile::Builder::new().prefix("hubt-edit-").tempfile()?.into_temp_path();
-    fs::write(&editor, format!("#!/bin/sh\n{command}\ntouch -d '1 minute ago' \"$1\"\n"))?;
+    fs::write(
+        &editor,
+        format!("#!/bin/sh\n{command}\ntouch -d \"1$(date +%N | tail -c 4) seconds ago\" \"$1\"\n"),
+    )?;
     fs::set_permissions(&editor, fs::Permissions::from_mode(0o700))?;
     let vigr = || {
         let status = Command::new("vigr").env("VISUAL", &editor).stdin(Stdio::null()).output();

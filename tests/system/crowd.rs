@@ -61,7 +61,11 @@ fn append(option: &str, lines: &str) {
 /// Runs vipw(8) with a command as its editor; it takes a file of the same second as before for unchanged.
 fn edit(option: &str, command: &str) {
     let editor = tempfile::Builder::new().prefix("hubt-edit-").tempfile().unwrap().into_temp_path();
-    fs::write(&editor, format!("#!/bin/sh\n{command}\ntouch -d '1 minute ago' \"$1\"\n")).unwrap();
+    fs::write(
+        &editor,
+        format!("#!/bin/sh\n{command}\ntouch -d \"1$(date +%N | tail -c 4) seconds ago\" \"$1\"\n"),
+    )
+    .unwrap();
     fs::set_permissions(&editor, fs::Permissions::from_mode(0o700)).unwrap();
     let mut vipw = Command::new("vipw");
     vipw.env("VISUAL", &editor).args(Some(option).filter(|option| !option.is_empty()));
