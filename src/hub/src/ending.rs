@@ -1,6 +1,6 @@
 //! The end of the daemon, when the API asks for it.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +10,8 @@ pub struct Ending {
     asked: CancellationToken,
     /// 0: as configured, 1: leave them, 2: stop them.
     servers: AtomicU8,
+    /// Whether it ends because something is wrong.
+    failed: AtomicBool,
 }
 
 impl Ending {
@@ -21,6 +23,17 @@ impl Ending {
         let servers = stop_servers.map_or(0, |stop| if stop { 2 } else { 1 });
         self.servers.store(servers, Ordering::Release);
         self.asked.cancel();
+    }
+
+    /// Asks for the end because something is wrong that a new start may mend. Servers go on.
+    pub fn give_up(&self) {
+        self.failed.store(true, Ordering::Release);
+        self.ask(Some(false));
+    }
+
+    /// Whether it ends because something is wrong.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     /// Waits until somebody asks.

@@ -7,7 +7,7 @@ use hubd_store::{Memory, Store};
 
 use crate::accounts::Accounts;
 use crate::announcements::Announcements;
-use crate::auth::CallerKind;
+use crate::auth::Holder;
 use crate::auth::scopes::Held;
 use crate::clock::{Clock, Random};
 use crate::edge::Edge;
@@ -36,7 +36,7 @@ pub struct Hub {
     /// Where requests for user servers go; shared with the proxy.
     pub routes: Arc<Routes>,
     /// Whose tokens were used a moment ago, and what they may do; by the token's key.
-    pub(crate) holders: Memory<i64, (CallerKind, Arc<Held>)>,
+    pub(crate) holders: Memory<i64, (Holder, Arc<Held>)>,
     /// The way to the root helper.
     pub helper: HelperClient,
     /// Logins in progress and logins whose PAM handle is still held.
@@ -83,6 +83,7 @@ impl Hub {
     /// Puts the hub together. Nothing runs yet: call [`Hub::adopt`] before the first request.
     pub fn new(parts: Parts) -> Arc<Self> {
         let templates = Templates::new(&parts.settings.template_paths);
+        let metrics = Metrics::new(&parts.settings.spawn_buckets, &parts.settings.stop_buckets);
         Arc::new(Self {
             access: arc_swap::ArcSwap::from_pointee(parts.settings.authenticator.clone()),
             accounts: parts.accounts,
@@ -96,7 +97,7 @@ impl Hub {
             services: Services::default(),
             templates,
             announcements: Announcements::default(),
-            metrics: Metrics::default(),
+            metrics,
             edge: Edge::default(),
             ending: Ending::default(),
             clock: parts.clock,

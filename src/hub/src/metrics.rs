@@ -40,7 +40,7 @@ struct Family {
     name: &'static str,
     help: &'static str,
     labels: &'static [&'static str],
-    bounds: &'static [f64],
+    bounds: Vec<f64>,
     series: Mutex<BTreeMap<Vec<String>, Histogram>>,
 }
 
@@ -70,10 +70,11 @@ pub struct Metrics {
     csp_reports: AtomicU64,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        let family =
-            |name, help, labels, bounds| Family { name, help, labels, bounds, series: Mutex::default() };
+impl Metrics {
+    /// Nothing is measured yet. `starts` and `stops` are bounds in seconds, JupyterHub's if there are none.
+    pub fn new(starts: &[f64], stops: &[f64]) -> Self {
+        let bounds_of_starts = if starts.is_empty() { STARTS } else { starts };
+        let bounds_of_stops = if stops.is_empty() { USUAL } else { stops };
         Self {
             requests: family(
                 "request_duration_seconds",
@@ -85,13 +86,13 @@ impl Default for Metrics {
                 "server_spawn_duration_seconds",
                 "Time taken for server spawning operation",
                 &["status", "reason"],
-                STARTS,
+                bounds_of_starts,
             ),
             stops: family(
                 "server_stop_seconds",
                 "Time taken for server stopping operation",
                 &["status"],
-                USUAL,
+                bounds_of_stops,
             ),
             logins: family("login_duration_seconds", "Time taken for login operations", &["status"], USUAL),
             hub_start: family("hub_startup_duration_seconds", "Time taken for Hub to start", &[], USUAL),
@@ -114,38 +115,11 @@ impl Default for Metrics {
                 &["status"],
                 USUAL,
             ),
-            idle: vec![
-                family(
-                    "check_routes_duration_seconds",
-                    "Time taken to validate all routes in proxy",
-                    &[],
-                    USUAL,
-                ),
-                family(
-                    "proxy_poll_duration_seconds",
-                    "duration for polling all routes from proxy",
-                    &[],
-                    USUAL,
-                ),
-                family(
-                    "server_poll_duration_seconds",
-                    "Time taken to poll if server is running",
-                    &["status"],
-                    USUAL,
-                ),
-                family(
-                    "event_loop_interval_seconds",
-                    "Distribution of measured event loop intervals",
-                    &[],
-                    LOOP,
-                ),
-            ],
+            idle: idle(),
             csp_reports: AtomicU64::new(0),
         }
     }
-}
 
-impl Metrics {
     /// A request was answered.
     pub fn request(&self, method: &str, handler: &str, code: u16, took: Duration) {
         self.requests.observe(&[method, handler, &code.to_string()], took);
@@ -212,6 +186,22 @@ impl Metrics {
     pub fn hub_started(&self, took: Duration) {
         self.hub_start.observe(&[], took);
     }
+}
+
+/// What is measured in JupyterHub only.
+fn idle() -> Vec<Family> {
+    vec![
+        family("check_routes_duration_seconds", "Time taken to validate all routes in proxy", &[], USUAL),
+        family("proxy_poll_duration_seconds", "duration for polling all routes from proxy", &[], USUAL),
+        family("server_poll_duration_seconds", "Time taken to poll if server is running", &["status"], USUAL),
+        family("event_loop_interval_seconds", "Distribution of measured event loop intervals", &[], LOOP),
+    ]
+}
+
+fn family(name: &'static str, help: &'static str, labels: &'static [&'static str], bounds: &[f64]) -> Family {
+    // The last bucket, without a bound, is always there.
+    let bounds = bounds.iter().copied().filter(|bound| bound.is_finite()).collect();
+    Family { name, help, labels, bounds, series: Mutex::default() }
 }
 
 impl Hub {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hubd_proto::{ProfileName, Secret, ServerName, UserName};
@@ -9,7 +10,8 @@ use hubd_store::{ConfiguredGroup, CryptKeys, DEFAULT_ROLES, RoleDefinition, Role
 use zeroize::Zeroizing;
 
 use crate::auth::scopes::CustomScopes;
-use crate::servers::SpawnOptions;
+use crate::auth::{HOST_LOGIN_COOKIE, LOGIN_COOKIE};
+use crate::servers::{GroupOverride, SpawnOptions};
 use crate::services::ServiceSettings;
 use crate::subdomains::Subdomains;
 
@@ -29,6 +31,16 @@ pub struct Settings {
     pub cookie_secret: Zeroizing<Vec<u8>>,
     /// `JupyterHub.cookie_max_age_days`: how long a login holds.
     pub cookie_max_age_days: f64,
+    /// `JupyterHub.cookie_host_prefix_enabled`: the login cookie's name begins with `__Host-`.
+    pub cookie_host_prefix: bool,
+    /// `JupyterHub.oauth_require_pkce`: no OAuth without a challenge.
+    pub oauth_require_pkce: bool,
+    /// `JupyterHub.oauth_token_expires_in`: how long a login at a server or service holds.
+    pub oauth_token_lifetime: Duration,
+    /// `JupyterHub.activity_resolution`: activity within so long after the last one is not noted.
+    pub activity_resolution: Duration,
+    /// `JupyterHub.active_user_window`: how recently somebody was active who counts as active.
+    pub active_user_window: Duration,
     /// `JupyterHub.default_url`.
     pub default_url: Option<String>,
     /// `JupyterHub.redirect_to_server`.
@@ -39,6 +51,8 @@ pub struct Settings {
     pub allow_named_servers: bool,
     /// `JupyterHub.named_server_limit_per_user`; 0 is no limit.
     pub named_server_limit_per_user: u32,
+    /// `JupyterHub.allow_existing_invalid_named_servers`.
+    pub invalid_named_servers: InvalidNamedServers,
     /// `JupyterHub.token_expires_in_max_seconds`; 0 is no limit.
     pub token_expires_in_max_seconds: u32,
     /// `JupyterHub.concurrent_spawn_limit`: how many servers may be starting at once; 0 is no limit.
@@ -51,6 +65,10 @@ pub struct Settings {
     pub authenticate_prometheus: bool,
     /// `JUPYTERHUB_METRICS_PREFIX`: what the names of metrics begin with.
     pub metrics_prefix: String,
+    /// `JUPYTERHUB_SERVER_SPAWN_DURATION_SECONDS_BUCKETS`: bounds in seconds; JupyterHub's if there are none.
+    pub spawn_buckets: Vec<f64>,
+    /// `JUPYTERHUB_SERVER_STOP_DURATION_SECONDS_BUCKETS`, in the same way.
+    pub stop_buckets: Vec<f64>,
     /// `EventLogger.handlers`: files that get a line of JSON for each event.
     pub event_files: Vec<PathBuf>,
     /// `JupyterHub.api_page_default_limit`: how many items a part of a list has unless the request says it.
@@ -96,6 +114,22 @@ impl Settings {
     pub fn hub_prefix(&self) -> String {
         format!("{}hub/", self.base_url)
     }
+
+    /// The name of the login cookie.
+    pub fn login_cookie(&self) -> &'static str {
+        if self.cookie_host_prefix { HOST_LOGIN_COOKIE } else { LOGIN_COOKIE }
+    }
+}
+
+/// What becomes of named servers of before JupyterHub 6 whose names are none any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidNamedServers {
+    /// They can be started.
+    AllowStart,
+    /// They can be stopped and deleted.
+    AllowDelete,
+    /// They get another name when the hub starts, unless they run.
+    Autorename,
 }
 
 /// The roles that there shall be, and who has them.
@@ -212,6 +246,7 @@ pub struct SharedPasswords {
 }
 
 /// How servers are started.
+#[derive(Clone)]
 pub struct SpawnerSettings {
     /// What user servers are told as `JUPYTERHUB_API_URL`; `Spawner.hub_connect_url` makes it another one.
     pub hub_api_url: String,
@@ -232,7 +267,17 @@ pub struct SpawnerSettings {
     /// `Spawner.disable_user_config`.
     pub disable_user_config: bool,
     /// What people may choose before a start.
-    pub options: SpawnOptions,
+    pub options: Arc<SpawnOptions>,
+    /// `Spawner.group_overrides`, in the order in which they count.
+    pub group_overrides: Arc<[GroupOverride]>,
+    /// `Spawner.oauth_client_allowed_scopes`: what a server may ask its visitors for.
+    pub oauth_client_allowed_scopes: Vec<String>,
+    /// `Spawner.oauth_roles`: the same by roles; deprecated since 3.0.
+    pub oauth_roles: Vec<String>,
+    /// `Spawner.server_token_scopes`: what a server's own token may do; empty is the role `server`.
+    pub server_token_scopes: Vec<String>,
+    /// `Spawner.consecutive_failure_limit`: the hub ends after so many failed starts in a row; 0 is never.
+    pub consecutive_failure_limit: u32,
     /// `Spawner.start_timeout` (60 s): from the request to a running process.
     pub start_timeout: Duration,
     /// `Spawner.http_timeout` (30 s): from a running process to its first answer.

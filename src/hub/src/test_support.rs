@@ -21,7 +21,9 @@ use crate::helper::HelperClient;
 use crate::hub::Parts;
 use crate::servers::{SpawnOptions, StartRequest, State};
 use crate::services::ServiceSettings;
-use crate::settings::{AuthenticatorKind, AuthenticatorSettings, RoleSettings, SocketKind, SpawnerSettings};
+use crate::settings::{
+    AuthenticatorKind, AuthenticatorSettings, InvalidNamedServers, RoleSettings, SocketKind, SpawnerSettings,
+};
 use crate::{Hub, Settings};
 
 pub(crate) use fake_helper::{CODE, FakeHelper, OnStart, PASSWORD, TICKET};
@@ -129,17 +131,25 @@ pub(crate) fn settings() -> Settings {
         cookie_secret: Zeroizing::new(vec![7; 32]),
         crypt_keys: hubd_store::CryptKeys::default(),
         cookie_max_age_days: 14.0,
+        cookie_host_prefix: false,
+        oauth_require_pkce: false,
+        oauth_token_lifetime: Duration::from_secs(14 * 86400),
+        activity_resolution: Duration::from_secs(30),
+        active_user_window: Duration::from_secs(1800),
         default_url: None,
         redirect_to_server: true,
         admin_access: false,
         allow_named_servers: true,
         named_server_limit_per_user: 0,
+        invalid_named_servers: InvalidNamedServers::AllowStart,
         token_expires_in_max_seconds: 0,
         concurrent_spawn_limit: 100,
         active_server_limit: 0,
         shutdown_on_logout: false,
         authenticate_prometheus: true,
         metrics_prefix: "jupyterhub".into(),
+        spawn_buckets: Vec::new(),
+        stop_buckets: Vec::new(),
         event_files: Vec::new(),
         api_page_default_limit: 50,
         api_page_max_limit: 200,
@@ -165,7 +175,12 @@ pub(crate) fn settings() -> Settings {
             notebook_dir: String::new(),
             debug: false,
             disable_user_config: false,
-            options: SpawnOptions::default(),
+            options: Arc::new(SpawnOptions::default()),
+            group_overrides: Arc::new([]),
+            oauth_client_allowed_scopes: Vec::new(),
+            oauth_roles: Vec::new(),
+            server_token_scopes: Vec::new(),
+            consecutive_failure_limit: 0,
             start_timeout: Duration::from_secs(60),
             http_timeout: Duration::from_secs(30),
         },

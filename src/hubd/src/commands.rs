@@ -128,13 +128,14 @@ fn status(answer: &Value) -> String {
         "NOT REACHABLE: nobody can log in or start a server; see hubd doctor"
     };
     format!(
-        "hubd {} (JupyterHub {}), process {}\nat       {}\nup       {}\nusers    {}\nservers  {}, {} of them starting\nhelper   {helper}\n",
+        "hubd {} (JupyterHub {}), process {}\nat       {}\nup       {}\nusers    {}, {} of them active\nservers  {}, {} of them starting\nhelper   {helper}\n",
         shown(&answer["version"]),
         shown(&answer["jupyterhub"]),
         answer["pid"],
         shown(&answer["url"]),
         duration(answer["up_seconds"].as_u64().unwrap_or(0)),
         answer["users"],
+        answer["users_active"],
         answer["servers"],
         answer["servers_starting"],
     )

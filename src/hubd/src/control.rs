@@ -131,6 +131,9 @@ impl Control {
             .store
             .users(&UserFilter::default(), Page { offset: 0, limit: 1 })
             .map_err(|error| error.to_string())?;
+        let since = hub.clock.now().checked_sub(hub.settings.active_user_window);
+        let since = since.unwrap_or(std::time::SystemTime::UNIX_EPOCH);
+        let (_, [active_users]) = hub.store.user_counts([since]).map_err(|error| error.to_string())?;
         let helper = std::os::unix::net::UnixStream::connect(&hub.helper.socket).is_ok();
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -139,6 +142,7 @@ impl Control {
             "url": self.public_url,
             "up_seconds": self.began.elapsed().as_secs(),
             "users": users,
+            "users_active": active_users,
             "servers": active,
             "servers_starting": starting,
             "helper_reachable": helper,

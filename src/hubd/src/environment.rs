@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use crate::config::plan::{SPAWN_BUCKETS, STOP_BUCKETS};
 use crate::credentials::{self, Credentials};
 use crate::secrets;
 
@@ -24,6 +25,10 @@ pub struct Environment {
     pub credentials: Credentials,
     /// `JUPYTERHUB_METRICS_PREFIX`.
     pub metrics_prefix: Option<String>,
+    /// `JUPYTERHUB_SERVER_SPAWN_DURATION_SECONDS_BUCKETS`.
+    pub spawn_buckets: Option<String>,
+    /// `JUPYTERHUB_SERVER_STOP_DURATION_SECONDS_BUCKETS`.
+    pub stop_buckets: Option<String>,
 }
 
 impl Environment {
@@ -40,6 +45,8 @@ impl Environment {
             keeps_sockets: std::env::var_os("NOTIFY_SOCKET").is_some(),
             credentials: Credentials::new(std::env::var_os(credentials::VARIABLE).map(Into::into)),
             metrics_prefix: text("JUPYTERHUB_METRICS_PREFIX"),
+            spawn_buckets: text(SPAWN_BUCKETS),
+            stop_buckets: text(STOP_BUCKETS),
         }
     }
 }

@@ -182,7 +182,8 @@ async fn serve(plan: Plan, loaded: Loaded, sockets: Sockets, began: Instant) -> 
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.watch(outside.stop.clone()));
     }
-    let routed = Proxy::new(with_hub_cookies(plan.proxy), hub.routes.clone(), app.clone());
+    let settings = ProxySettings { target_tls: hub.settings.services.target_tls.clone(), ..plan.proxy };
+    let routed = Proxy::new(with_hub_cookies(settings), hub.routes.clone(), app.clone());
     outside.start(doors.public, tls, routed);
     // User servers speak to the hub itself here; no route leads from here to another server.
     let api = start::routes_api(&hub, doors.inner.endpoint()?, proxy_token);
@@ -219,6 +220,12 @@ async fn serve(plan: Plan, loaded: Loaded, sockets: Sockets, began: Instant) -> 
         () = end => tracing::info!("...done"),
         _ = impatient.recv() => tracing::warn!("a second SIGINT: ending at once"),
     }
+    how_it_ended(&hub)
+}
+
+/// An error, if the hub gave up.
+fn how_it_ended(hub: &Hub) -> anyhow::Result<()> {
+    anyhow::ensure!(!hub.ending.has_failed(), "too many starts of servers have failed in a row");
     Ok(())
 }
 

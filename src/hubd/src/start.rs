@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use hubd_hub::Hub;
 use hubd_hub::helper::HelperClient;
-use hubd_proxy::{Api, Endpoint, PairFiles, RouteData, Routes, Target, Tls, TlsSettings};
+use hubd_proxy::{
+    Api, Endpoint, PairFiles, RouteData, Routes, Target, TargetTls, TargetTrust, Tls, TlsSettings,
+};
 use hubd_store::{Store, StoreError};
 use zeroize::Zeroizing;
 
@@ -37,6 +39,13 @@ pub fn tls(plan: &Plan) -> anyhow::Result<Option<Arc<Tls>>> {
     Ok(Some(Tls::set_up(TlsSettings { pairs, http2: plan.http2 })?))
 }
 
+/// How services with `https://` are spoken to: their certificates have to be from one of the system's authorities.
+fn target_tls() -> Option<TargetTls> {
+    TargetTls::new(None, &TargetTrust::System)
+        .inspect_err(|error| tracing::warn!("services with https:// cannot be reached: {error}"))
+        .ok()
+}
+
 /// The hub over its database, with its records as the configuration wants them.
 pub fn hub(
     mut settings: hubd_hub::Settings,
@@ -45,6 +54,7 @@ pub fn hub(
     helper_socket: std::path::PathBuf,
 ) -> anyhow::Result<Arc<Hub>> {
     settings.cookie_secret = cookie_secret.load()?;
+    settings.services.target_tls = target_tls();
     let store = Store::open(database).with_context(|| format!("database {}", database.display()))?;
     // While a thread waits for the disk, another one takes over the requests that it served.
     store.block_with(|write| tokio::task::block_in_place(write));

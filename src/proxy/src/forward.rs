@@ -172,7 +172,8 @@ impl Service {
     /// A new connection to a server.
     pub(crate) async fn open(&self, route: &Route) -> Result<Link, Failed> {
         let settings = &self.proxy.settings;
-        let tls = settings.foreign.as_deref().and_then(|foreign| foreign.tls.as_ref());
+        let foreign = settings.foreign.as_deref().and_then(|foreign| foreign.tls.as_ref());
+        let tls = foreign.or(settings.target_tls.as_ref());
         backend::open(&route.destination.target, settings.connect_timeout, tls).await
     }
 

@@ -88,7 +88,7 @@ pub use limits::Limits;
 pub use listen::{Listener, serve};
 pub use network::{Network, NetworkError};
 pub use path::PathError;
-pub use probe::{post, probe, read};
+pub use probe::{post, probe, probe_service, read};
 pub use redirect::Redirect;
 pub use routes::{AddError, RouteError, Routes, Slashes};
 pub use target_tls::{TargetTls, TargetTrust};
@@ -190,6 +190,8 @@ pub struct ProxySettings {
     pub answer_timeout: Option<std::time::Duration>,
     /// Cookies that never reach a user server, and that no user server may set.
     pub hub_cookies: Vec<String>,
+    /// How targets with TLS are spoken to, such as services with `https://`; without it they are not.
+    pub target_tls: Option<TargetTls>,
     /// For somebody else's hub; what holds then is said there.
     pub foreign: Option<Arc<ForeignHub>>,
 }
@@ -204,6 +206,7 @@ impl Default for ProxySettings {
             connect_timeout: std::time::Duration::from_secs(5),
             answer_timeout: Some(std::time::Duration::from_secs(600)),
             hub_cookies: Vec::new(),
+            target_tls: None,
             foreign: None,
         }
     }

@@ -10,7 +10,7 @@ use crate::backend::Failed;
 use crate::call::{Call, Download};
 use crate::flow::Link;
 use crate::reply::ReplyHead;
-use crate::{BackendFailure, Target, backend};
+use crate::{BackendFailure, Target, TargetTls, backend};
 
 /// Sends one `GET` to `target` as the proxy would (peer check included) and returns status and headers.
 /// For readiness checks: until something listens, the failure is [`BackendFailure::Refused`].
@@ -21,7 +21,18 @@ pub async fn probe(
     path: &str,
     timeout: Duration,
 ) -> Result<http::response::Parts, BackendFailure> {
-    ask(target, path, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"), timeout).await
+    probe_service(target, None, path, timeout).await
+}
+
+/// As [`probe`], for targets that may want TLS.
+pub async fn probe_service(
+    target: &Target,
+    tls: Option<&TargetTls>,
+    path: &str,
+    timeout: Duration,
+) -> Result<http::response::Parts, BackendFailure> {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    ask((target, tls), path, head, timeout).await
 }
 
 /// Sends one `POST` without a body, with a token, as [`probe`] sends a `GET`. For what the hub asks of a server itself.
@@ -37,18 +48,18 @@ pub async fn post(
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: token {token}\r\nContent-Length: 0\r\n\r\n"
     );
-    ask(target, path, head, timeout).await
+    ask((target, None), path, head, timeout).await
 }
 
 async fn ask(
-    target: &Target,
+    (target, tls): (&Target, Option<&TargetTls>),
     path: &str,
     head: String,
     timeout: Duration,
 ) -> Result<http::response::Parts, BackendFailure> {
     let out = head.into_bytes();
     let exchange = async {
-        let mut call = Call::new(open(target, timeout).await?, out, None);
+        let mut call = Call::new(open(target, tls, timeout).await?, out, None);
         let mut reply = ReplyHead::default();
         call.reply(&mut reply, false, None).await.map_err(|error| {
             tracing::debug!("probe of {target:?} got no answer: {error:?}");
@@ -62,8 +73,8 @@ async fn ask(
     tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(BackendFailure::Timeout))
 }
 
-async fn open(target: &Target, timeout: Duration) -> Result<Link, BackendFailure> {
-    backend::open(target, timeout, None).await.map_err(|Failed { kind, cause }| {
+async fn open(target: &Target, tls: Option<&TargetTls>, timeout: Duration) -> Result<Link, BackendFailure> {
+    backend::open(target, timeout, tls).await.map_err(|Failed { kind, cause }| {
         // That nothing listens yet is what a probe is for.
         if kind == BackendFailure::WrongPeer {
             tracing::error!("{cause}");
@@ -115,7 +126,7 @@ pub async fn read(
     );
     let (timeout, bytes) = limits;
     let exchange = async {
-        let link = open(target, timeout).await?;
+        let link = open(target, None, timeout).await?;
         let (mut call, mut reply) = (Call::new(link, out.into_bytes(), None), ReplyHead::default());
         call.reply(&mut reply, false, None).await.map_err(|_| broken())?;
         if reply.status != StatusCode::OK.as_u16() {

@@ -11,6 +11,7 @@ use rusqlite::params;
 
 use crate::database::lock;
 use crate::encoding::time_column;
+use crate::memory::Seen;
 use crate::tokens::ApiToken;
 use crate::writer::Transaction;
 use crate::{Store, StoreError};
@@ -29,7 +30,8 @@ impl Store {
         if activity.is_empty() {
             return Ok(());
         }
-        self.write(|transaction| {
+        let users = activity.iter().map(|(user, ..)| user.clone()).collect();
+        self.write_activity(Seen { users, ..Seen::default() }, |transaction| {
             for (user, server, time) in activity {
                 raise_user(transaction, user, *time)?;
                 transaction
@@ -46,7 +48,8 @@ impl Store {
 
     /// Raises `last_activity` of a user.
     pub fn record_user_activity(&self, user: &str, time: SystemTime) -> Result<(), StoreError> {
-        self.write(|transaction| raise_user(transaction, user, time))
+        let seen = Seen { users: [user.to_owned()].into(), ..Seen::default() };
+        self.write_activity(seen, |transaction| raise_user(transaction, user, time))
     }
 
     /// Remembers that a user was seen.
@@ -74,7 +77,12 @@ impl Store {
         if pending.users.is_empty() && pending.tokens.is_empty() && pending.logins.is_empty() {
             return Ok(());
         }
-        let written = self.write(|transaction| {
+        let seen = Seen {
+            users: pending.users.keys().cloned().collect(),
+            tokens: pending.tokens.keys().copied().collect(),
+            logins: pending.logins.keys().copied().collect(),
+        };
+        let written = self.write_activity(seen, |transaction| {
             for (user, time) in &pending.users {
                 raise_user(transaction, user, *time)?;
             }

@@ -12,11 +12,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::activity::Pending;
 use crate::backup::backup_beside;
-use crate::logins::Login;
-use crate::memory::{Changes, Memory};
-use crate::spawners::Spawner;
-use crate::tokens::StoredToken;
-use crate::users::User;
+use crate::memory::{Changed, Recent, Seen};
 use crate::writer::{Transaction, Writer};
 use crate::{StoreError, schema};
 
@@ -41,24 +37,10 @@ pub struct Store {
     writer: Writer,
     /// Activity that is not written yet.
     pub(crate) pending: Mutex<Pending>,
-    /// Who wrote when, and what was read since then (`memory.rs`).
-    pub(crate) changes: Changes,
-    pub(crate) recent: Recent,
+    /// What was read a moment ago.
+    pub(crate) recent: Arc<Recent>,
     blocking: OnceLock<fn(&mut dyn FnMut())>,
     readers: Mutex<Vec<Connection>>,
-}
-
-/// What was read a moment ago.
-#[derive(Default)]
-pub(crate) struct Recent {
-    /// Tokens by prefix.
-    pub tokens: Memory<String, Arc<[StoredToken]>>,
-    /// Users by name.
-    pub users: Memory<String, User>,
-    /// Logins by user and second; `None` is one that nothing is known of.
-    pub logins: Memory<(i64, i64), Option<Login>>,
-    /// Spawners by name of the user.
-    pub spawners: Memory<String, Arc<[Spawner]>>,
 }
 
 impl Store {
@@ -67,13 +49,12 @@ impl Store {
         make_file(path)?;
         let mut writer = connect(path).map_err(|error| error.at(path))?;
         prepare_writer(&mut writer, path).map_err(|error| error.at(path))?;
-        let changes = Changes::default();
+        let recent = Arc::new(Recent::new(path)?);
         Ok(Self {
             path: path.to_path_buf(),
-            writer: Writer::new(writer, changes.counter()),
+            writer: Writer::new(writer, Arc::clone(&recent)),
             pending: Mutex::default(),
-            changes,
-            recent: Recent::default(),
+            recent,
             blocking: OnceLock::new(),
             readers: Mutex::default(),
         })
@@ -124,9 +105,27 @@ impl Store {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut work = Some(work);
+        self.write_changing(Changed::Anything, work)
+    }
+
+    /// The same for `work` that writes nothing but times of activity of those who were `seen`: what else was read
+    /// lately stays true.
+    pub(crate) fn write_activity(
+        &self,
+        seen: Seen,
+        work: impl FnOnce(&Transaction<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.write_changing(Changed::Activity(seen), work)
+    }
+
+    fn write_changing<T>(
+        &self,
+        changed: Changed,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut work = Some((changed, work));
         let mut result = None;
-        let mut run = || result = work.take().map(|work| self.writer.write(work));
+        let mut run = || result = work.take().map(|(changed, work)| self.writer.write(changed, work));
         match self.blocking.get() {
             Some(blocking) => blocking(&mut run),
             None => run(),

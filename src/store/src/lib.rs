@@ -44,7 +44,7 @@ pub use hash::{
 pub use life::{AdoptedServer, ServerAddress, ServerStart};
 pub use load_roles::{MustHaveUserRole, RoleDefinition, RoleMembers};
 pub use logins::{Login, NewLogin};
-pub use memory::Memory;
+pub use memory::{Memory, Moment};
 pub use oauth::{CodeUse, OAuthClient, OAuthCode};
 pub use roles::{DEFAULT_ROLES, DefaultRole};
 pub use schema::SCHEMA_REVISION;

@@ -31,6 +31,10 @@ pub struct ServerStart {
     pub redirect_uri: String,
     /// `/user/alice/`.
     pub server_url: String,
+    /// What the token may do.
+    pub token_scopes: Vec<String>,
+    /// What the OAuth client may ask for.
+    pub client_scopes: Vec<String>,
     /// Options to store; `None` keeps the stored ones.
     pub user_options: Option<Value>,
     /// Now.
@@ -175,10 +179,8 @@ fn write_start(transaction: &Transaction<'_>, start: &ServerStart) -> Result<(i6
     Ok((user_id, spawner_id))
 }
 
-/// The token has the scopes of the role `server`, resolved for this one.
 fn insert_token(transaction: &Transaction<'_>, start: &ServerStart, user_id: i64) -> Result<(), StoreError> {
-    let access = format!("access:servers!server={}/{}", start.user, start.server);
-    let scopes = list_column(["users:activity!user", access.as_str()]);
+    let scopes = list_column(start.token_scopes.iter().map(String::as_str));
     transaction
         .prepare_cached(
             "INSERT INTO api_tokens (user_id, hashed, prefix, client_id, created, note, scopes)
@@ -204,11 +206,18 @@ fn upsert_client(
     transaction
         .prepare_cached(
             "INSERT INTO oauth_clients (identifier, description, secret, redirect_uri, allowed_scopes)
-             VALUES (?1, ?2, ?3, ?4, '[]')
+             VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (identifier) DO UPDATE SET description = excluded.description,
-                 secret = excluded.secret, redirect_uri = excluded.redirect_uri",
+                 secret = excluded.secret, redirect_uri = excluded.redirect_uri,
+                 allowed_scopes = excluded.allowed_scopes",
         )?
-        .execute(params![start.client_id, note(start), start.client_secret_hash, start.redirect_uri])?;
+        .execute(params![
+            start.client_id,
+            note(start),
+            start.client_secret_hash,
+            start.redirect_uri,
+            list_column(start.client_scopes.iter().map(String::as_str)),
+        ])?;
     transaction
         .prepare_cached("UPDATE spawners SET oauth_client_id = ?2 WHERE id = ?1")?
         .execute(params![spawner_id, start.client_id])?;

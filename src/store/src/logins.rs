@@ -77,15 +77,15 @@ impl Store {
 
     /// What is known of a login.
     pub fn login(&self, user_id: i64, began: i64) -> Result<Option<Login>, StoreError> {
-        let generation = self.generation();
-        if let Some(known) = self.recent.logins.recall(generation, &(user_id, began)) {
-            return Ok(known);
-        }
+        let moment = match self.recent.logins.recall(self.generation(), &(user_id, began)) {
+            Ok(known) => return Ok(known),
+            Err(moment) => moment,
+        };
         let found = self.read(|connection| {
             let sql = format!("SELECT {COLUMNS} FROM hubd_logins WHERE user_id = ?1 AND began = ?2");
             Ok(connection.prepare_cached(&sql)?.query_row([user_id, began], login).optional()?)
         })?;
-        self.recent.logins.keep(generation, (user_id, began), found.clone());
+        self.recent.logins.keep(moment, (user_id, began), found.clone());
         Ok(found)
     }
 

@@ -92,12 +92,12 @@ impl Store {
 
     /// All of a user's spawner rows; what others wrote counts once [`Store::notice_changes`] was called.
     pub fn recent_spawners_of(&self, user: &str) -> Result<Arc<[Spawner]>, StoreError> {
-        let generation = self.generation();
-        if let Some(spawners) = self.recent.spawners.recall(generation, user) {
-            return Ok(spawners);
-        }
+        let moment = match self.recent.spawners.recall(self.generation(), user) {
+            Ok(spawners) => return Ok(spawners),
+            Err(moment) => moment,
+        };
         let spawners: Arc<[Spawner]> = self.spawners_of(user)?.into();
-        self.recent.spawners.keep(generation, user.to_owned(), Arc::clone(&spawners));
+        self.recent.spawners.keep(moment, user.to_owned(), Arc::clone(&spawners));
         Ok(spawners)
     }
 
@@ -106,6 +106,11 @@ impl Store {
         self.read(|connection| {
             select(connection, &format!("{SELECT} WHERE s.server_id IS NOT NULL ORDER BY s.id"), [])
         })
+    }
+
+    /// All rows of named servers.
+    pub fn named_spawners(&self) -> Result<Vec<Spawner>, StoreError> {
+        self.read(|connection| select(connection, &format!("{SELECT} WHERE s.name <> '' ORDER BY s.id"), []))
     }
 
     /// Makes a spawner row if there is none; says whether one was made. With `display_name` given it is set.

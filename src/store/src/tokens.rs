@@ -37,17 +37,9 @@ pub struct ApiToken {
     pub scopes: Vec<String>,
 }
 
-/// A token's row with what it is checked against.
-pub(crate) struct StoredToken {
-    token: ApiToken,
-    hashed: String,
-    /// When it ends, as the column has it.
-    expires_at: Option<String>,
-}
-
-impl StoredToken {
-    fn holds(&self, now: &str) -> bool {
-        self.expires_at.as_deref().is_none_or(|expires_at| expires_at >= now)
+impl ApiToken {
+    fn holds(&self, now: SystemTime) -> bool {
+        self.expires_at.is_none_or(|expires_at| expires_at >= now)
     }
 }
 
@@ -92,38 +84,38 @@ const SELECT: &str =
 impl Store {
     /// The row of a token that has not expired. A row without a client is stale and does not count. What others wrote
     /// counts once [`Store::notice_changes`] was called.
-    pub fn token(&self, token: &str, now: SystemTime) -> Result<Option<ApiToken>, StoreError> {
+    pub fn token(&self, token: &str, now: SystemTime) -> Result<Option<Arc<ApiToken>>, StoreError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Ok(None);
         }
-        let now = time_column(now);
-        let stored = self.tokens_with(token_prefix(token), &now)?;
-        let found = stored.iter().find(|stored| stored.holds(&now) && token_matches(token, &stored.hashed));
-        Ok(found.map(|stored| stored.token.clone()))
+        // What a person chose is hashed 16,384 times in the database; each token is only checked against that once.
+        let tag = self.recent.tag(token);
+        let moment = match self.recent.tokens.recall(self.generation(), &tag) {
+            Ok(known) => return Ok(Some(known).filter(|known| known.holds(now))),
+            Err(moment) => moment,
+        };
+        let found = self.stored_token(token, now)?.map(Arc::new);
+        // Guesses are not worth remembering.
+        if let Some(found) = &found {
+            self.recent.tokens.keep(moment, tag, Arc::clone(found));
+        }
+        Ok(found)
     }
 
-    /// The tokens of one prefix that have not expired by `now`, a value of the column.
-    fn tokens_with(&self, prefix: String, now: &str) -> Result<Arc<[StoredToken]>, StoreError> {
-        let generation = self.generation();
-        if let Some(stored) = self.recent.tokens.recall(generation, &prefix) {
-            return Ok(stored);
-        }
-        let stored: Arc<[StoredToken]> = self.read(|connection| {
+    /// The same from the database.
+    fn stored_token(&self, token: &str, now: SystemTime) -> Result<Option<ApiToken>, StoreError> {
+        let rows = self.read(|connection| {
             let sql = format!(
                 "{SELECT} WHERE t.prefix = ?1 AND t.client_id IS NOT NULL AND t.hashed IS NOT NULL
                  AND (t.expires_at IS NULL OR t.expires_at >= ?2)"
             );
             let mut select = connection.prepare_cached(&sql)?;
-            let rows = select.query_map(params![prefix, now], |row| {
-                Ok(StoredToken { token: from_row(row)?, expires_at: row.get(7)?, hashed: row.get(11)? })
+            let rows = select.query_map(params![token_prefix(token), time_column(now)], |row| {
+                Ok((from_row(row)?, row.get::<_, String>(11)?))
             })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            Ok(rows.collect::<Result<Vec<_>, _>>()?)
         })?;
-        // Guesses are not worth remembering.
-        if !stored.is_empty() {
-            self.recent.tokens.keep(generation, prefix, Arc::clone(&stored));
-        }
-        Ok(stored)
+        Ok(rows.into_iter().find(|(_, hashed)| token_matches(token, hashed)).map(|(found, _)| found))
     }
 
     /// An owner's token by its primary key.
@@ -177,30 +169,6 @@ impl Store {
             Ok(transaction
                 .prepare_cached("DELETE FROM api_tokens WHERE user_id = ?1 AND client_id = ?2")?
                 .execute(params![user_id, client_id])?)
-        })
-    }
-
-    /// Notes the use of a token, and with `user_too` that of its owner.
-    pub fn record_token_use(
-        &self,
-        token: &ApiToken,
-        user_too: bool,
-        now: SystemTime,
-    ) -> Result<(), StoreError> {
-        let now = time_column(now);
-        self.write(|transaction| {
-            transaction
-                .prepare_cached("UPDATE api_tokens SET last_activity = ?2 WHERE id = ?1")?
-                .execute(params![token.id, now])?;
-            if user_too && let Some(user_id) = token.user_id {
-                transaction
-                    .prepare_cached(
-                        "UPDATE users SET last_activity = ?2
-                         WHERE id = ?1 AND (last_activity IS NULL OR last_activity < ?2)",
-                    )?
-                    .execute(params![user_id, now])?;
-            }
-            Ok(())
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The table `users`.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -143,14 +144,14 @@ impl Store {
 
     /// The user of this name, as [`Store::user`] tells it; what others wrote counts once [`Store::notice_changes`] was
     /// called.
-    pub fn recent_user(&self, name: &str) -> Result<Option<User>, StoreError> {
-        let generation = self.generation();
-        if let Some(user) = self.recent.users.recall(generation, name) {
-            return Ok(Some(user));
-        }
-        let user = self.user(name)?;
+    pub fn recent_user(&self, name: &str) -> Result<Option<Arc<User>>, StoreError> {
+        let moment = match self.recent.users.recall(self.generation(), name) {
+            Ok(user) => return Ok(Some(user)),
+            Err(moment) => moment,
+        };
+        let user = self.user(name)?.map(Arc::new);
         if let Some(user) = &user {
-            self.recent.users.keep(generation, name.to_owned(), user.clone());
+            self.recent.users.keep(moment, name.to_owned(), Arc::clone(user));
         }
         Ok(user)
     }

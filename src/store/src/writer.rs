@@ -8,13 +8,14 @@
 use std::any::Any;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rusqlite::{Connection, ffi};
 
 use crate::StoreError;
 use crate::database::lock;
+use crate::memory::{Changed, Recent, data_version};
 
 /// Most works in one commit, so that the first one of them does not wait for long: some milliseconds.
 const WORKS_MAX: usize = 256;
@@ -41,13 +42,16 @@ struct State {
     connection: Connection,
     /// The transaction that is open, if one is.
     batch: Option<Batch>,
-    /// How often a transaction has ended.
-    ended: Arc<AtomicU64>,
+    /// What hears of every end of a transaction.
+    recent: Arc<Recent>,
+    /// The connection's `data_version` then: other programs' commits change it.
+    others: Option<i64>,
 }
 
 #[derive(Default)]
 struct Batch {
     works: usize,
+    changed: Changed,
     outcome: Arc<Outcome>,
 }
 
@@ -66,22 +70,25 @@ struct Failure {
 }
 
 impl Writer {
-    /// Takes over a connection without an open transaction. `ended` is counted up when one ends, before anybody hears of
-    /// it.
-    pub fn new(connection: Connection, ended: Arc<AtomicU64>) -> Self {
-        Self { state: Mutex::new(State { connection, batch: None, ended }), waiting: AtomicUsize::new(0) }
+    /// Takes over a connection without an open transaction. `recent` is told when one ends, before anybody else hears
+    /// of it.
+    pub fn new(connection: Connection, recent: Arc<Recent>) -> Self {
+        let others = data_version(&connection).ok();
+        let state = State { connection, batch: None, recent, others };
+        Self { state: Mutex::new(state), waiting: AtomicUsize::new(0) }
     }
 
-    /// Runs `work`; all of it is on the disk when this returns, or nothing.
+    /// Runs `work`, which changes `changed`; all of it is on the disk when this returns, or nothing.
     pub fn write<T>(
         &self,
+        changed: Changed,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let mut state = lock(&self.state);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         let outcome = state.begin()?;
-        let result = state.run(work);
+        let result = state.run(changed, work);
         let full = state.batch.as_ref().is_some_and(|batch| batch.works >= WORKS_MAX);
         if full || self.waiting.load(Ordering::SeqCst) == 0 {
             state.commit();
@@ -98,7 +105,9 @@ impl Writer {
     pub fn with_connection<T>(&self, work: impl FnOnce(&mut Connection) -> T) -> T {
         let mut state = lock(&self.state);
         state.commit();
-        work(&mut state.connection)
+        let result = work(&mut state.connection);
+        state.recent.forget_all();
+        result
     }
 }
 
@@ -114,6 +123,7 @@ impl State {
     /// Runs work in a savepoint: when it fails or panics, nothing of it is left.
     fn run<T>(
         &mut self,
+        changed: Changed,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<Result<T, StoreError>, Box<dyn Any + Send>> {
         let connection = &self.connection;
@@ -123,6 +133,7 @@ impl State {
         }));
         if let Some(batch) = &mut self.batch {
             batch.works += 1;
+            batch.changed.add(changed);
         }
         if self.connection.is_autocommit() {
             // A full disk and the like end the whole transaction, and with it the work of others.
@@ -155,7 +166,8 @@ impl State {
 
     fn end(&mut self, result: Result<(), Failure>) {
         let Some(batch) = self.batch.take() else { return };
-        self.ended.fetch_add(1, Ordering::SeqCst);
+        let changed = if result.is_ok() { batch.changed } else { Changed::Anything };
+        self.recent.committed(&self.connection, &mut self.others, &changed);
         *lock(&batch.outcome.ended) = Some(result);
         batch.outcome.changed.notify_all();
     }
@@ -206,7 +218,7 @@ mod tests {
         connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE t (n UNIQUE)")
             .unwrap();
-        Writer::new(connection, Arc::default())
+        Writer::new(connection, Arc::new(Recent::new(directory.path()).unwrap()))
     }
 
     fn count(directory: &tempfile::TempDir) -> i64 {
@@ -242,7 +254,7 @@ mod tests {
                     barrier.wait();
                     for round in 0..4 {
                         let before = count(directory);
-                        writer.write(insert(round * 64 + thread)).unwrap();
+                        writer.write(Changed::Anything, insert(round * 64 + thread)).unwrap();
                         assert!(count(directory) > before, "acknowledged before it was there");
                     }
                 });
@@ -271,14 +283,14 @@ mod tests {
                             _ => panic!("a panic in a test"),
                         }
                     };
-                    let done = catch_unwind(AssertUnwindSafe(|| writer.write(work)));
+                    let done = catch_unwind(AssertUnwindSafe(|| writer.write(Changed::Anything, work)));
                     assert_eq!(matches!(done, Ok(Ok(()))), thread % 3 == 0);
                 });
             }
         });
         assert_eq!(count(&directory), 10);
-        writer.write(insert(1)).unwrap();
-        assert!(writer.write(insert(1)).is_err(), "the same number twice");
+        writer.write(Changed::Anything, insert(1)).unwrap();
+        assert!(writer.write(Changed::Anything, insert(1)).is_err(), "the same number twice");
         assert_eq!(count(&directory), 11);
     }
 
@@ -293,13 +305,13 @@ mod tests {
                 let (writer, barrier) = (&writer, &barrier);
                 scope.spawn(move || {
                     barrier.wait();
-                    assert!(writer.write(insert(thread)).is_err());
+                    assert!(writer.write(Changed::Anything, insert(thread)).is_err());
                 });
             }
         });
         assert_eq!(count(&directory), 0);
         writer.with_connection(|connection| connection.commit_hook(None::<fn() -> bool>)).unwrap();
-        writer.write(insert(0)).unwrap();
+        writer.write(Changed::Anything, insert(0)).unwrap();
         assert_eq!(count(&directory), 1);
     }
 }

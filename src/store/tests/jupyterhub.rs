@@ -38,6 +38,8 @@ fn start() -> ServerStart {
         client_id: "jupyterhub-user-alice".into(),
         redirect_uri: "/user/alice/oauth_callback".into(),
         server_url: "/user/alice/".into(),
+        token_scopes: vec!["users:activity!user".into(), "access:servers!server=alice/".into()],
+        client_scopes: vec!["access:servers!server=alice/".into()],
         user_options: None,
         now: SystemTime::now(),
     }
@@ -75,7 +77,10 @@ fn the_real_jupyterhub_opens_our_file_and_we_find_its_token() {
         .arg(format!("--JupyterHub.db_url=sqlite:///{}", place.file().display())));
     let store = place.store();
     let token = store.token(printed.trim(), SystemTime::now()).unwrap().unwrap();
-    assert_eq!((token.scopes, token.client_id.as_deref()), (vec!["inherit".to_owned()], Some("jupyterhub")));
+    assert_eq!(
+        (token.scopes.clone(), token.client_id.as_deref()),
+        (vec!["inherit".to_owned()], Some("jupyterhub"))
+    );
     assert_eq!(token.user_id, Some(store.user("alice").unwrap().unwrap().id));
 }
 

@@ -52,6 +52,8 @@ fn start(user: &str) -> ServerStart {
         client_id: format!("jupyterhub-user-{user}"),
         redirect_uri: format!("/user/{user}/oauth_callback"),
         server_url: format!("/user/{user}/"),
+        token_scopes: vec!["users:activity!user".into(), format!("access:servers!server={user}/")],
+        client_scopes: vec![format!("access:servers!server={user}/")],
         user_options: None,
         now: now(),
     }

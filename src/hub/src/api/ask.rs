@@ -136,7 +136,7 @@ impl Ask {
     }
 
     /// The user that the path names; 404 without text if there is none.
-    pub fn user(&self) -> Result<User, ApiError> {
+    pub fn user(&self) -> Result<Arc<User>, ApiError> {
         let user = self.hub.store.recent_user(self.path("name"))?;
         user.ok_or_else(|| HttpError::bare(StatusCode::NOT_FOUND).into())
     }

@@ -47,13 +47,13 @@ pub async fn token_owner(ask: Ask) -> Answer {
 pub async fn cookie_owner(ask: Ask) -> Answer {
     with_token(&ask)?;
     let missing = || HttpError::bare(StatusCode::NOT_FOUND);
-    if ask.path("cookie") != crate::auth::LOGIN_COOKIE {
+    if ask.path("cookie") != ask.hub.settings.login_cookie() {
         return Err(missing().into());
     }
     let value = ask.path("value").trim_matches('"');
     let (user, _) = ask.hub.user_of_login_cookie(value).ok_or_else(missing)?;
     let scopes = Arc::new(ask.hub.scopes_of_user(&user)?);
-    let caller = Caller { kind: CallerKind::User(user), scopes, token: None, session_id: None };
+    let caller = Caller { kind: CallerKind::User(user.into()), scopes, token: None, session_id: None };
     Ok(read_answer(&ask.parts.headers, &identity(&ask.hub, &caller)?))
 }
 

@@ -36,7 +36,7 @@ mod tokens;
 mod user_changes;
 mod users;
 
-pub use server_names::check_display_name;
+pub use server_names::{check_display_name, check_startable};
 
 use std::sync::Arc;
 

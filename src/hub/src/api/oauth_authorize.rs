@@ -157,6 +157,9 @@ fn read(visit: &Visit, browser: &Browser) -> Result<Authorization, Refusal> {
     let challenge = argument("code_challenge")?;
     let method = argument("code_challenge_method")?;
     match (&challenge, method.as_deref()) {
+        (None, None) if visit.hub.settings.oauth_require_pkce => {
+            return Err(invalid("Code challenge required."));
+        }
         (None, None) => {}
         // Without a method it would be `plain`, which protects from nobody who reads the request.
         (Some(_), None) => return Err(invalid("Transform algorithm not supported.")),

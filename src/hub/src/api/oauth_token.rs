@@ -1,7 +1,6 @@
 //! The back channel of the OAuth provider: a client turns a code into a token.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Body;
@@ -130,6 +129,11 @@ fn token(
         return Ok(Err(OAuthError::new("invalid_grant")));
     };
     if !code.is_used() {
+        // A code of before the option was set.
+        if hub.settings.oauth_require_pkce && code.code_challenge.is_none() {
+            let description = Some("Challenge not found");
+            return Ok(Err(OAuthError { description, ..OAuthError::new("invalid_grant") }));
+        }
         if let Err(error) = check_pkce(&code, field("code_verifier")) {
             return Ok(Err(error));
         }
@@ -178,7 +182,7 @@ fn same_redirect(code: &OAuthCode, client: &OAuthClient, given: Option<&str>) ->
 
 fn redeem(hub: &Hub, client: &OAuthClient, code: &OAuthCode) -> Result<Result<Value, OAuthError>, HttpError> {
     let now = hub.clock.now();
-    let lifetime = Duration::from_secs_f64((hub.settings.cookie_max_age_days * 86400.0).max(0.0));
+    let lifetime = hub.settings.oauth_token_lifetime;
     let text = random_text(hub);
     let mut salt = [0; 8];
     hub.random.fill(&mut salt);

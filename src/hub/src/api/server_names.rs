@@ -1,6 +1,10 @@
 //! Names of named servers.
 
+use hubd_proto::ServerName;
+
+use crate::Hub;
 use crate::error::HttpError;
+use crate::settings::InvalidNamedServers;
 
 pub use crate::pages::urls::segment;
 
@@ -14,6 +18,16 @@ pub fn check_name(name: &str) -> Result<(), HttpError> {
     } else {
         Err(HttpError::bad_request(format!("Invalid server_name: '{name}'")))
     }
+}
+
+/// Whether a server that is there may be started with its name: one from before JupyterHub 6 may not be.
+pub fn check_startable(hub: &Hub, server: &ServerName) -> Result<(), HttpError> {
+    let allowed = hub.settings.invalid_named_servers == InvalidNamedServers::AllowStart;
+    if allowed || server.is_default() || crate::servers::is_slug(server.as_str()) {
+        return Ok(());
+    }
+    let text = format!("Starting invalid server_name '{server}' is disabled, contact your administrator");
+    Err(HttpError::bad_request(text))
 }
 
 /// Whether a display name is one line of words.

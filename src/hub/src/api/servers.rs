@@ -11,7 +11,7 @@ use super::answer::{Answer, ApiError, empty, json_answer, read_answer};
 use super::ask::Ask;
 use super::body;
 use super::models::Viewer;
-use super::server_names::{check_display_name, check_name};
+use super::server_names::{check_display_name, check_name, check_startable};
 use crate::auth::scopes::Target;
 use crate::error::HttpError;
 use crate::servers::{Failure, NotBegun, StartRequest, State};
@@ -67,6 +67,7 @@ pub async fn start(ask: Ask, body: Body) -> Answer {
         wanted.display_name.get_or_insert_with(|| server.to_string());
     } else if !server.is_default() {
         check_named_servers(&ask)?;
+        check_startable(&ask.hub, &server)?;
     }
     if let Some(name) = &wanted.display_name {
         ask.hub.store.ensure_spawner(&owner.name, server.as_str(), Some(name))?;

@@ -7,6 +7,7 @@ mod memory;
 mod metrics;
 mod oauth;
 mod openapi;
+mod options;
 mod permissions;
 mod proxy;
 mod records;

@@ -28,7 +28,7 @@ const EXPIRES_IN_MAX: i64 = 100 * 366 * 86400;
 pub async fn list(ask: Ask) -> Answer {
     ask.need(&["read:tokens"], Target::User(ask.path("name")))?;
     let user = owner(&ask)?;
-    let kind = CallerKind::User(user.clone());
+    let kind = CallerKind::User(user.clone().into());
     let mut tokens = Vec::new();
     // The page shows the last used first, the API last.
     for token in ask.hub.store.tokens_of(TokenOwner::User(user.id), ask.hub.clock.now())?.into_iter().rev() {
@@ -43,7 +43,7 @@ pub async fn read(ask: Ask) -> Answer {
     ask.need(&["read:tokens"], Target::User(ask.path("name")))?;
     let user = owner(&ask)?;
     let token = find(&ask, &user)?;
-    let kind = CallerKind::User(user);
+    let kind = CallerKind::User(user.into());
     let scopes = ask.hub.scopes_of_token(&token, &kind)?.scopes;
     Ok(read_answer(&ask.parts.headers, &models::token(&token, &kind, &scopes)))
 }
@@ -97,7 +97,7 @@ pub async fn create(ask: Ask, body: Body) -> Answer {
     let Some(stored) = ask.hub.store.token(&text, now)? else {
         return Err(HttpError::bare(StatusCode::INTERNAL_SERVER_ERROR).into());
     };
-    let kind = CallerKind::User(user);
+    let kind = CallerKind::User(user.into());
     let mut model = models::token(&stored, &kind, &ask.hub.scopes_of_token(&stored, &kind)?.scopes);
     if let Some(model) = model.as_object_mut() {
         model.insert("token".into(), text.into());
@@ -136,7 +136,7 @@ async fn identified(ask: Ask, body: Body) -> Result<(Ask, Map<String, Value>), A
     // Only a login of the browser makes a user; a password here makes a token for one who exists.
     let user = ask.hub.store.user(done.user.as_str())?.ok_or_else(unknown)?;
     let scopes = Arc::new(ask.hub.scopes_of_user(&user)?);
-    let caller = Caller { kind: CallerKind::User(user), scopes, token: None, session_id: None };
+    let caller = Caller { kind: CallerKind::User(user.into()), scopes, token: None, session_id: None };
     Ok((ask.acting_as(caller), data))
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
@@ -12,12 +12,10 @@ use hubd_store::{ApiToken, StoreError, User};
 
 use super::scopes::{Held, Scoped};
 use super::signed::{Check, Formats, verify_dated};
-use super::{Browser, Caller, CallerKind, LOGIN_COOKIE, SESSION_COOKIE, TICKET_COOKIE, cookies};
+use super::{Browser, Caller, CallerKind, Holder, SESSION_COOKIE, TICKET_COOKIE, cookies};
 use crate::Hub;
 use crate::error::HttpError;
 
-/// How often at most activity is written, as `JupyterHub.activity_resolution`.
-const ACTIVITY_RESOLUTION: Duration = Duration::from_secs(30);
 /// How often at most the use of a login is written, in seconds: its owner wants to know the minute.
 const LOGIN_RESOLUTION_SECONDS: i64 = 60;
 /// Longest session id in bytes: JupyterHub's have 32, and what is stored must stay bounded.
@@ -42,7 +40,7 @@ impl Hub {
     pub(crate) fn note_person(&self, user: &User, now: SystemTime) {
         if user.last_activity.is_none() {
             log_unwritten(self.store.record_user_activity(&user.name, now));
-        } else if is_stale(user.last_activity, now) {
+        } else if self.is_stale(user.last_activity, now) {
             self.store.note_user(&user.name, now);
         }
     }
@@ -68,7 +66,7 @@ impl Hub {
         }
         let scopes = Arc::new(self.scopes_of_user(&browser.user)?);
         let session_id = browser.session_id;
-        Ok(Some(Caller { kind: CallerKind::User(browser.user), scopes, token: None, session_id }))
+        Ok(Some(Caller { kind: CallerKind::User(Arc::new(browser.user)), scopes, token: None, session_id }))
     }
 
     /// The ticket in the person's cookie.
@@ -95,7 +93,7 @@ impl Hub {
         if matches!(&kind, CallerKind::User(user) if self.is_blocked(&user.name)) {
             return Ok(None);
         }
-        if is_stale(token.last_activity, now) {
+        if self.is_stale(token.last_activity, now) {
             let person = match &kind {
                 CallerKind::User(user) if !token.note.starts_with(SERVER_TOKEN_NOTE) => {
                     Some(user.name.as_str())
@@ -107,7 +105,7 @@ impl Hub {
                 log_unwritten(self.store.flush_activity());
             }
             if let (CallerKind::User(user), false) = (&mut kind, token.note.starts_with(SERVER_TOKEN_NOTE)) {
-                user.last_activity = Some(now);
+                Arc::make_mut(user).last_activity = Some(now);
             }
         }
         let session_id = token.session_id.clone();
@@ -116,29 +114,42 @@ impl Hub {
 
     /// Whose token it is and what it may do, from memory while nobody writes to the database.
     fn holder(&self, token: &ApiToken) -> Result<Option<(CallerKind, Arc<Held>)>, StoreError> {
-        let generation = self.store.generation();
-        if let Some(holder) = self.holders.recall(generation, &token.id) {
-            return Ok(Some(holder));
-        }
-        let kind = match (token.user_id, token.service_id) {
-            (Some(id), _) => self.store.user_by_id(id)?.map(CallerKind::User),
-            (None, Some(id)) => self.store.service_by_id(id)?.map(CallerKind::Service),
-            (None, None) => None,
+        let moment = match self.holders.recall(self.store.generation(), &token.id) {
+            Ok((holder, scopes)) => return Ok(self.caller_kind(&holder)?.map(|kind| (kind, scopes))),
+            Err(moment) => moment,
         };
-        let Some(kind) = kind else { return Ok(None) };
+        let (kind, holder) = match (token.user_id, token.service_id) {
+            (Some(id), _) => match self.store.user_by_id(id)? {
+                Some(user) => (CallerKind::User(Arc::new(user.clone())), Holder::User(user.name)),
+                None => return Ok(None),
+            },
+            (None, Some(id)) => match self.store.service_by_id(id)?.map(Arc::new) {
+                Some(service) => (CallerKind::Service(Arc::clone(&service)), Holder::Service(service)),
+                None => return Ok(None),
+            },
+            (None, None) => return Ok(None),
+        };
         let Scoped { scopes, lasting } = self.scopes_of_token(token, &kind)?;
         let scopes = Arc::new(scopes);
         if lasting {
-            self.holders.keep(generation, token.id, (kind.clone(), Arc::clone(&scopes)));
+            self.holders.keep(moment, token.id, (holder, Arc::clone(&scopes)));
         }
         Ok(Some((kind, scopes)))
+    }
+
+    /// A holder as they are now.
+    fn caller_kind(&self, holder: &Holder) -> Result<Option<CallerKind>, StoreError> {
+        Ok(match holder {
+            Holder::User(name) => self.store.recent_user(name)?.map(CallerKind::User),
+            Holder::Service(service) => Some(CallerKind::Service(Arc::clone(service))),
+        })
     }
 
     /// The user that a login cookie's value names, and when it was signed.
     pub(crate) fn user_of_login_cookie(&self, value: &str) -> Option<(User, i64)> {
         let check = Check {
             secret: &self.settings.cookie_secret,
-            name: LOGIN_COOKIE,
+            name: self.settings.login_cookie(),
             now: self.unix_now(),
             age_seconds_max: self.settings.cookie_max_age_days * 86400.0,
             formats: Formats::OneAndTwo,
@@ -171,7 +182,15 @@ impl Hub {
     }
 
     fn cookie_user(&self, headers: &HeaderMap) -> Option<(User, i64)> {
-        cookies::values(headers, LOGIN_COOKIE).find_map(|value| self.user_of_login_cookie(value))
+        cookies::values(headers, self.settings.login_cookie())
+            .find_map(|value| self.user_of_login_cookie(value))
+    }
+
+    /// Whether activity now is worth noting, after that of `last`.
+    fn is_stale(&self, last: Option<SystemTime>, now: SystemTime) -> bool {
+        let resolution = self.settings.activity_resolution;
+        let Some(last) = last.filter(|_| !resolution.is_zero()) else { return true };
+        now.duration_since(last).is_ok_and(|age| age > resolution)
     }
 
     /// Now, in whole seconds since 1970.
@@ -222,10 +241,6 @@ fn may_use_cookie(parts: &Parts) -> bool {
     let Ok(kind) = kind.to_str() else { return false };
     kind.is_empty()
         || kind.to_lowercase().split(';').any(|part| part.trim_start().starts_with("application/json"))
-}
-
-fn is_stale(last: Option<SystemTime>, now: SystemTime) -> bool {
-    last.is_none_or(|last| now.duration_since(last).is_ok_and(|age| age >= ACTIVITY_RESOLUTION))
 }
 
 /// Activity that cannot be written keeps nobody out: reading goes on when the disk is full.

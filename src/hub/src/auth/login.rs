@@ -10,7 +10,7 @@ use hubd_proto::message::Revocation;
 use hubd_store::{NewLogin, NewUser};
 
 use super::signed::sign;
-use super::{Cookie, LOGIN_COOKIE, Lifetime, SESSION_COOKIE, TICKET_COOKIE, XSRF_COOKIE};
+use super::{Cookie, Lifetime, SESSION_COOKIE, TICKET_COOKIE, XSRF_COOKIE};
 use crate::Hub;
 use crate::error::HttpError;
 use crate::login::LoggedIn;
@@ -44,7 +44,12 @@ impl Hub {
         let session_id = self.new_token();
         self.keep_login(&session_id, &mut login);
         let began = self.begin_login(parts, user.id, &session_id)?;
-        let signed = sign(&self.settings.cookie_secret, LOGIN_COOKIE, user.cookie_id.as_bytes(), began);
+        let signed = sign(
+            &self.settings.cookie_secret,
+            self.settings.login_cookie(),
+            user.cookie_id.as_bytes(),
+            began,
+        );
         let hub_prefix = self.settings.hub_prefix();
         let secure = self.is_https(parts);
         let cookie = |name, value, path, lifetime| {
@@ -53,7 +58,7 @@ impl Hub {
         let until = Lifetime::Until(now + LOGIN_COOKIE_LIFETIME);
         let mut cookies = vec![
             self.session_cookie(parts, &session_id).header(),
-            cookie(LOGIN_COOKIE, signed.as_str(), hub_prefix.as_str(), until),
+            Cookie { lifetime: until, ..self.login_cookie(parts, signed.as_str(), &hub_prefix) }.header(),
         ];
         if let Some((ticket, expires_at)) = &login.ticket {
             let until = Lifetime::Until(UNIX_EPOCH + Duration::from_secs(*expires_at));
@@ -110,7 +115,7 @@ impl Hub {
         };
         vec![
             Cookie { lifetime, ..self.session_cookie(parts, "") }.header(),
-            cleared(LOGIN_COOKIE, true),
+            Cookie { lifetime, ..self.login_cookie(parts, "", &hub_prefix) }.header(),
             cleared(TICKET_COOKIE, true),
             cleared(XSRF_COOKIE, false),
         ]
@@ -128,6 +133,20 @@ impl Hub {
     /// Logins from before this second are too old to count, in seconds since 1970.
     pub(crate) fn oldest_login(&self) -> i64 {
         self.unix_now() - (self.settings.cookie_max_age_days * 86400.0) as i64
+    }
+
+    /// The login cookie. With a name that begins with `__Host-` browsers take it for the whole host and over TLS only.
+    fn login_cookie<'a>(&self, parts: &Parts, value: &'a str, hub_prefix: &'a str) -> Cookie<'a> {
+        let prefixed = self.settings.cookie_host_prefix;
+        Cookie {
+            name: self.settings.login_cookie(),
+            value,
+            path: if prefixed { "/" } else { hub_prefix },
+            domain: None,
+            lifetime: Lifetime::Session,
+            http_only: true,
+            secure: prefixed || self.is_https(parts),
+        }
     }
 
     /// The cookie of a browser's session id. Everybody's servers get it, whatever their host.

@@ -27,6 +27,8 @@ pub use xsrf::Xsrf;
 pub const TICKET_COOKIE: &str = "hubd-ticket";
 /// Cookie that says who is logged in: the signed `users.cookie_id`.
 pub const LOGIN_COOKIE: &str = "jupyterhub-hub-login";
+/// The same with `cookie_host_prefix_enabled`: browsers take it from nobody but the hub's own host.
+pub const HOST_LOGIN_COOKIE: &str = "__Host-jupyterhub-hub-login";
 /// Cookie of the browser's session id.
 pub const SESSION_COOKIE: &str = "jupyterhub-session-id";
 /// Cookie of the token against forged requests.
@@ -53,7 +55,7 @@ pub struct Caller {
     /// Expanded scopes.
     pub scopes: Arc<BTreeSet<String>>,
     /// The token's row, when a token was used.
-    pub token: Option<hubd_store::ApiToken>,
+    pub token: Option<Arc<hubd_store::ApiToken>>,
     /// The browser's session id, when a cookie was used.
     pub session_id: Option<String>,
 }
@@ -62,9 +64,18 @@ pub struct Caller {
 #[derive(Debug, Clone)]
 pub enum CallerKind {
     /// A user.
-    User(hubd_store::User),
+    User(Arc<hubd_store::User>),
     /// A service.
-    Service(hubd_store::Service),
+    Service(Arc<hubd_store::Service>),
+}
+
+/// Whose a token is, as far as activity does not change it.
+#[derive(Debug, Clone)]
+pub(crate) enum Holder {
+    /// A user of this name.
+    User(String),
+    /// A service.
+    Service(Arc<hubd_store::Service>),
 }
 
 impl Caller {
@@ -96,5 +107,10 @@ impl Caller {
 /// The signed value of a login cookie, for tests.
 #[cfg(test)]
 pub(crate) fn sign_login(hub: &crate::Hub, cookie_id: &str) -> String {
-    signed::sign(&hub.settings.cookie_secret, LOGIN_COOKIE, cookie_id.as_bytes(), hub.unix_now())
+    signed::sign(
+        &hub.settings.cookie_secret,
+        hub.settings.login_cookie(),
+        cookie_id.as_bytes(),
+        hub.unix_now(),
+    )
 }

@@ -47,7 +47,7 @@ impl Hub {
         self.store.assign_roles(&roles.members, &user_role, &mut new_cookie_id, now)?;
         self.store.strip_users(&blocked)?;
         self.store.purge_expired(now)?;
-        Ok(())
+        self.look_at_server_names()
     }
 
     /// Makes the rows of users that changed rules name, and takes the rights of blocked ones. For a reload: roles that

@@ -89,10 +89,11 @@ impl Hub {
     fn known_by_cookie(&self, value: &str, place: &Place) -> Option<Arc<Known>> {
         let generation = self.store.generation();
         let now = self.clock.now();
-        let remembered = self.edge.known.recall(generation, value);
-        if let Some(known) = remembered.filter(|known| known.prefix == place.prefix && now < known.until) {
-            return Some(known);
-        }
+        let moment = match self.edge.known.recall(generation, value) {
+            Ok(known) if known.prefix == place.prefix && now < known.until => return Some(known),
+            Ok(_) => self.edge.known.moment(generation),
+            Err(moment) => moment,
+        };
         let age_seconds_max = self.settings.cookie_max_age_days * 86400.0;
         let check = Check {
             secret: &self.settings.cookie_secret,
@@ -110,7 +111,7 @@ impl Hub {
             None
         })?;
         let known = Arc::new(known);
-        self.edge.known.keep(generation, value.to_owned(), Arc::clone(&known));
+        self.edge.known.keep(moment, value.to_owned(), Arc::clone(&known));
         Some(known)
     }
 

@@ -34,7 +34,6 @@ pub struct Line<'a> {
 impl Line<'_> {
     /// Writes the line at the level that JupyterHub uses.
     pub fn write(&self) {
-        let text = self.text();
         let status = self.status.as_u16();
         let path = self.uri.path();
         let route = scrub_path(path);
@@ -42,11 +41,12 @@ impl Line<'_> {
         let quiet = status == 304
             || (status < 300
                 && (path.contains("/static/") || path.ends_with("/health") || path.ends_with("/logo")));
+        // The text is written only where the level is logged.
         match status {
-            _ if quiet => tracing::debug!(target: "hubd::access", user, route, status, ms, "{text}"),
-            ..400 => tracing::info!(target: "hubd::access", user, route, status, ms, "{text}"),
-            400..500 => tracing::warn!(target: "hubd::access", user, route, status, ms, "{text}"),
-            _ => tracing::error!(target: "hubd::access", user, route, status, ms, "{text}"),
+            _ if quiet => tracing::debug!(target: "hubd::access", user, route, status, ms, "{}", self.text()),
+            ..400 => tracing::info!(target: "hubd::access", user, route, status, ms, "{}", self.text()),
+            400..500 => tracing::warn!(target: "hubd::access", user, route, status, ms, "{}", self.text()),
+            _ => tracing::error!(target: "hubd::access", user, route, status, ms, "{}", self.text()),
         }
     }
 

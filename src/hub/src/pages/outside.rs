@@ -70,6 +70,10 @@ pub async fn add_slash(visit: Visit) -> Response {
 
 /// Everything that no route takes.
 pub async fn fallback(visit: Visit) -> Result<Response, PageError> {
+    if let Some(name) = absent_service(&visit) {
+        let text = format!("The service {name} is not running at the moment. Try again in a minute.");
+        return Err(PageError::new(StatusCode::SERVICE_UNAVAILABLE, text));
+    }
     check_method_xsrf(&visit)?;
     let settings = &visit.hub.settings;
     let path = visit.parts.uri.path();
@@ -86,6 +90,13 @@ pub async fn fallback(visit: Visit) -> Result<Response, PageError> {
     // Cookies of the hub are for its own host.
     let origin = visit.hub.public_origin().unwrap_or_default();
     Ok(visit.found(&format!("{origin}{}{query}", visit.hub_url(rest))))
+}
+
+/// The configured service that the address belongs to: when it runs, the proxy takes it there.
+fn absent_service(visit: &Visit) -> Option<&str> {
+    let path = visit.parts.uri.path();
+    let specs = visit.hub.settings.services.specs.iter().filter(|spec| spec.endpoint.is_some());
+    specs.map(|spec| spec.name.as_str()).find(|name| path.starts_with(&visit.hub.service_path(name)))
 }
 
 /// Keeps the hub on its own host: on those of people's servers, its login page and what it tells of a person would

@@ -15,6 +15,7 @@ use super::language::text;
 use super::user_url::server_path;
 use super::visit::Visit;
 use super::{guard, outside, pending, spawn_form, urls};
+use crate::api::check_startable;
 use crate::error::HttpError;
 use crate::servers::{NotBegun, StartRequest, State};
 
@@ -196,6 +197,7 @@ fn check_server_name(visit: &Visit, target: &Target) -> Result<(), PageError> {
     if !crate::servers::is_slug(name) && visit.hub.store.spawner(target.owner.as_str(), name)?.is_none() {
         return Err(bad_server_name(name));
     }
+    check_startable(&visit.hub, &target.server)?;
     if !visit.hub.settings.allow_named_servers {
         return Err(PageError::new(StatusCode::BAD_REQUEST, "Named servers are not enabled."));
     }

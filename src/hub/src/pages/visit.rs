@@ -77,7 +77,7 @@ impl Visit {
     ) -> Result<Called, PageError> {
         let browser = self.person()?;
         let caller = Caller {
-            kind: CallerKind::User(browser.user.clone()),
+            kind: CallerKind::User(browser.user.clone().into()),
             scopes: Arc::new(self.hub.scopes_of_user(&browser.user)?),
             token: None,
             session_id: browser.session_id.clone(),

@@ -213,11 +213,14 @@ fn rows_of(hub: &Hub, which: &Which, status: &SessionStatus, now: SystemTime) ->
     if note.is_none() {
         tracing::warn!("the session of {which} has no note of the hub, its token cannot be restored");
     }
+    // The owner's row may be lost, too. A token never may do more than its owner, whatever stands with it.
+    let token_scopes = hub.wanted_token_scopes(which).unwrap_or_default().into_iter().collect();
+    let client_scopes = hub.client_scopes(which).unwrap_or_default();
     AdoptedServer {
         user: which.user.to_string(),
         server: which.server.to_string(),
         new_cookie_id: hub.new_token(),
-        start: note.map(|note| note.rows(which, now)),
+        start: note.map(|note| note.rows(which, token_scopes, client_scopes, now)),
         address: address(status, &which.url(&hub.settings.base_url)),
         state: state_column(status),
         started: started_at(status),

@@ -9,6 +9,7 @@ use hubd_proto::message::Listen;
 
 use super::names::{Which, url_escape};
 use crate::Settings;
+use crate::settings::SpawnerSettings;
 
 /// The port in `JUPYTERHUB_SERVICE_URL` of a server on a Unix socket: jupyter_server's own default,
 /// any other one "is mutually exclusive" with a socket.
@@ -17,11 +18,11 @@ const UNIX_SOCKET_PORT: u16 = 8888;
 /// All variables for one start. `token` is the server's API token.
 pub(super) fn environment(
     settings: &Settings,
+    spawner: &SpawnerSettings,
     which: &Which,
     token: &Secret,
     listen: Listen,
 ) -> BTreeMap<String, Secret> {
-    let spawner = &settings.spawner;
     let url = which.url(&settings.base_url);
     let (user, server) = (which.user.as_str(), which.server.as_str());
     let port = match listen {
@@ -48,12 +49,16 @@ pub(super) fn environment(
     set("JUPYTERHUB_API_TOKEN", token.expose().to_owned());
     set("JPY_API_TOKEN", token.expose().to_owned());
     set("JUPYTERHUB_CLIENT_ID", which.client_id());
-    set("JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED", "0".to_owned());
+    // A cookie of that kind is for a whole host: on one that people share it would reach everybody's servers.
+    let prefixed = settings.cookie_host_prefix && settings.subdomains.is_some();
+    set("JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED", u8::from(prefixed).to_string());
     set("JUPYTERHUB_HOST", host.to_owned());
     set("JUPYTERHUB_OAUTH_CALLBACK_URL", format!("{server_url}oauth_callback"));
     set("JUPYTERHUB_OAUTH_SCOPES", scopes.clone());
     set("JUPYTERHUB_OAUTH_ACCESS_SCOPES", scopes);
-    set("JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES", "[]".to_owned());
+    let allowed: Vec<String> =
+        spawner.oauth_client_allowed_scopes.iter().map(|scope| python_json(scope)).collect();
+    set("JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES", format!("[{}]", allowed.join(", ")));
     set("JUPYTERHUB_USER", user.to_owned());
     set("JUPYTERHUB_SERVER_NAME", server.to_owned());
     set("JUPYTERHUB_API_URL", spawner.hub_api_url.clone());
@@ -120,7 +125,7 @@ mod tests {
     }
 
     fn shown(settings: &Settings, which: &Which, listen: Listen) -> Vec<String> {
-        environment(settings, which, &Secret::new("0123".into()), listen)
+        environment(settings, &settings.spawner, which, &Secret::new("0123".into()), listen)
             .iter()
             .map(|(name, value)| format!("{name}={}", value.expose()))
             .collect()

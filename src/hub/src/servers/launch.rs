@@ -16,7 +16,7 @@ use super::note::Note;
 use super::{Failure, StartRequest, adopt};
 use crate::Hub;
 use crate::helper::{Control, HelperError, StartError};
-use crate::settings::SocketKind;
+use crate::settings::{SocketKind, SpawnerSettings};
 
 /// A running process and the connection to the one above it.
 pub(super) struct Session {
@@ -82,6 +82,7 @@ pub(super) async fn write_rows(
             hub.random.fill(&mut salt);
             hubd_store::hash_token(token.expose(), rounds, salt)
         };
+        hub.store.ensure_user(which.user.as_str(), &hub.new_token(), now)?;
         let start = ServerStart {
             user: which.user.to_string(),
             server: which.server.to_string(),
@@ -91,11 +92,12 @@ pub(super) async fn write_rows(
             client_id: which.client_id(),
             redirect_uri: format!("{}oauth_callback", which.public_url(&hub.settings)),
             server_url: url,
+            token_scopes: hub.server_token_scopes(&which)?,
+            client_scopes: hub.client_scopes(&which)?,
             user_options,
             now,
         };
         tracing::info!("Creating oauth client {}", start.client_id);
-        hub.store.ensure_user(&start.user, &hub.new_token(), now)?;
         hub.store.server_starting(&start)?;
         Ok((start, token))
     })
@@ -105,9 +107,9 @@ pub(super) async fn write_rows(
 /// Asks the helper for a process.
 pub(super) async fn launch(
     hub: &Arc<Hub>,
+    spawner: &SpawnerSettings,
     request: &StartRequest,
-    rows: &ServerStart,
-    token: &Secret,
+    (rows, token): &(ServerStart, Secret),
 ) -> Result<Session, Failure> {
     let which = Which::new(&request.user, &request.server);
     let listen =
@@ -121,7 +123,7 @@ pub(super) async fn launch(
         .chosen(&which.user, &which.server, request.user_options.as_ref())
         .map_err(|error| Failure::options(&error))?;
     let variables = || {
-        let mut variables = environment(&hub.settings, &which, token, listen);
+        let mut variables = environment(&hub.settings, spawner, &which, token, listen);
         chosen.apply(which.user.as_str(), &hub.settings.base_url, &mut variables);
         variables
     };
@@ -129,20 +131,20 @@ pub(super) async fn launch(
         user: request.user.clone(),
         ticket: request.ticket.clone(),
         server: request.server.clone(),
-        profile: chosen.profile.clone().or_else(|| hub.settings.spawner.profile.clone()),
+        profile: chosen.profile.clone().or_else(|| spawner.profile.clone()),
         listen,
-        arguments: hub.settings.spawner.args.clone(),
+        arguments: spawner.args.clone(),
         environment: variables(),
         note: Note::of(rows).text(),
     };
-    match ask_helper(hub, request, message).await {
+    match ask_helper(hub, spawner.start_timeout, request, message).await {
         Ok((status, control)) => Ok(Session { status, control, found: false }),
         Err(HelperError::Refused(refused)) if refused.code == RefusalCode::AlreadyRunning => {
             // The hub had lost sight of it; what runs is what was wanted.
             let found = adopt::find(hub, &which).await;
             found.ok_or_else(|| Failure::from_helper(HelperError::Refused(refused)))
         }
-        Err(HelperError::Timeout(_)) => Err(Failure::start_timeout(hub.settings.spawner.start_timeout)),
+        Err(HelperError::Timeout(_)) => Err(Failure::start_timeout(spawner.start_timeout)),
         Err(error) => Err(Failure::from_helper(error)),
     }
 }
@@ -150,10 +152,10 @@ pub(super) async fn launch(
 /// With the PAM handle of this browser session's login if it is still held, otherwise with the ticket.
 async fn ask_helper(
     hub: &Arc<Hub>,
+    limit: Duration,
     request: &StartRequest,
     message: impl Fn() -> Start,
 ) -> Result<(SessionStatus, Control), HelperError> {
-    let limit: Duration = hub.settings.spawner.start_timeout;
     let held = request.session_id.as_deref().and_then(|id| hub.logins.take_held(id, &request.user));
     if let Some(held) = held {
         match hub.helper.start_held(held, message(), limit).await {

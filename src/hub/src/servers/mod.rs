@@ -11,15 +11,18 @@ mod failure;
 mod figures;
 mod idle;
 mod inherited;
+mod invalid_names;
 mod launch;
 mod life;
 mod names;
 mod note;
 mod options;
+mod overrides;
 mod overview;
 mod ready;
 mod registry;
 mod run;
+mod scopes;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -43,6 +46,7 @@ pub use idle::CullerSettings;
 pub(crate) use launch::with_store;
 pub use names::{is_slug, url_escape};
 pub use options::{Attribute, Chosen, PROFILE, ProfileOption, SpawnOptions, SpawnProfile};
+pub use overrides::{GroupOverride, SpawnerOverride, Variable};
 pub use registry::Servers;
 
 use names::Which;

@@ -42,7 +42,13 @@ impl Note {
     }
 
     /// The rows of the server that carries this note.
-    pub fn rows(self, which: &Which, now: SystemTime) -> ServerStart {
+    pub fn rows(
+        self,
+        which: &Which,
+        token_scopes: Vec<String>,
+        client_scopes: Vec<String>,
+        now: SystemTime,
+    ) -> ServerStart {
         ServerStart {
             user: which.user.to_string(),
             server: which.server.to_string(),
@@ -52,6 +58,8 @@ impl Note {
             client_id: self.client_id,
             redirect_uri: self.redirect_uri,
             server_url: self.server_url,
+            token_scopes,
+            client_scopes,
             user_options: None,
             now,
         }
@@ -79,12 +87,15 @@ mod tests {
             client_id: which.client_id(),
             redirect_uri: format!("{url}oauth_callback"),
             server_url: url,
+            token_scopes: Vec::new(),
+            client_scopes: Vec::new(),
             user_options: None,
             now: SystemTime::UNIX_EPOCH,
         };
         let text = Note::of(&start).text();
         assert!(text.len() <= NOTE_BYTES_MAX, "{}", text.len());
-        let rows = Note::read(&text).expect("own note").rows(&which, SystemTime::UNIX_EPOCH);
+        let note = Note::read(&text).expect("own note");
+        let rows = note.rows(&which, Vec::new(), Vec::new(), SystemTime::UNIX_EPOCH);
         assert_eq!((rows.token_hash, rows.client_id), (start.token_hash, start.client_id));
         assert_eq!(Note::read("{}"), None);
         assert_eq!(Note::read("hello"), None);

@@ -16,7 +16,7 @@ use crate::Hub;
 pub const PROFILE: &str = "profile";
 
 /// What may be chosen.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct SpawnOptions {
     /// `Spawner.options_form`: HTML.
     pub form: String,

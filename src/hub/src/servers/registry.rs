@@ -1,6 +1,7 @@
 //! All servers that the hub knows, by user and name.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,8 @@ pub struct Servers {
     servers: Mutex<ByUser>,
     /// Servers that are gone while their records could not be cleaned; the disk was full, for instance.
     unclean: Mutex<HashSet<Which>>,
+    /// How many starts have failed since the last one that succeeded.
+    pub(super) failures: AtomicU32,
 }
 
 impl Servers {

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hubd_proto::message::Exited;
@@ -18,10 +19,14 @@ use crate::Hub;
 use crate::edge::{Place, guarded};
 use crate::helper::{Event, HelperError};
 use crate::pages::language::text;
+use crate::settings::SpawnerSettings;
 
 /// The longest wait for the end of a server that was told to stop. The helper kills it long before
 /// (`stop_seconds`, 30 unless root says otherwise); if even that does not help, the hub gives up.
 const STOP_LIMIT: Duration = Duration::from_secs(600);
+
+/// How long the hub lives on when too many starts have failed, as in JupyterHub.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Where a run stands.
 enum Phase {
@@ -48,6 +53,8 @@ pub(super) struct Run {
     hub: Arc<Hub>,
     server: Arc<Server>,
     orders: Orders,
+    /// The settings for its owner, who may be in groups with their own.
+    spawner: SpawnerSettings,
     /// The server's path.
     url: String,
     /// The prefix of its route.
@@ -73,8 +80,10 @@ impl Run {
     pub fn new(hub: Arc<Hub>, server: Arc<Server>, orders: Orders) -> Self {
         let url = server.which.url(&hub.settings.base_url);
         let route = server.which.route(&hub.settings);
+        let spawner = hub.spawner_of(&server.which);
         Self {
             hub,
+            spawner,
             server,
             orders,
             url,
@@ -93,7 +102,7 @@ impl Run {
     /// Lives through a run from its request. `begun` hears whether the rows could be written.
     pub async fn start(mut self, request: StartRequest, begun: oneshot::Sender<Result<(), NotBegun>>) {
         let options = request.user_options.clone();
-        let (rows, token) = match launch::write_rows(&self.hub, &self.server.which, options).await {
+        let rows = match launch::write_rows(&self.hub, &self.server.which, options).await {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::error!("Failed to start {}'s server: {error}", self.server.which);
@@ -106,7 +115,7 @@ impl Run {
         let _ = begun.send(Ok(()));
         self.server.progress(Progress::step(20, text!("Opening a session")));
         // A start that has been asked for cannot be taken back: a stop waits for its end.
-        match launch::launch(&self.hub, &request, &rows, &token).await {
+        match launch::launch(&self.hub, &self.spawner, &request, &rows).await {
             Ok(session) => self.go_on(session).await,
             Err(failure) => {
                 self.failure = Some(failure);
@@ -151,7 +160,7 @@ impl Run {
     /// Stays with the process until it has ended.
     async fn attend(&mut self, session: &mut Session) -> End {
         let (target, url) = (session.target(), self.url.clone());
-        let limit = self.hub.settings.spawner.http_timeout;
+        let limit = self.spawner.http_timeout;
         // A program that does not know its prefix is asked without.
         let strips = session.status.edge.is_some_and(|edge| edge.strip_prefix);
         let base = if strips { "/" } else { url.as_str() };
@@ -227,6 +236,7 @@ impl Run {
             let took = self.began.elapsed();
             tracing::info!("User {} took {:.3} seconds to start", self.server.which, took.as_secs_f64());
             self.hub.metrics.start("success", "", took);
+            self.hub.servers.failures.store(0, Ordering::Relaxed);
             let which = &self.server.which;
             self.hub.server_event("start", which.user.as_str(), which.server.as_str());
         }
@@ -252,7 +262,7 @@ impl Run {
 
     fn not_ready(&self, why: &NotReady) -> Failure {
         match why {
-            NotReady::Timeout => Failure::http_timeout(&self.place, self.hub.settings.spawner.http_timeout),
+            NotReady::Timeout => Failure::http_timeout(&self.place, self.spawner.http_timeout),
             NotReady::WrongPeer => Failure::wrong_peer(&self.place),
         }
     }
@@ -299,9 +309,33 @@ impl Run {
         if let Some(failure) = self.failure.as_ref().filter(|_| !self.served) {
             let status = if failure.status < 500 { "failure" } else { "error" };
             self.hub.metrics.start(status, &failure.code, self.began.elapsed());
+            if status == "error" {
+                self.count_failure();
+            }
         }
         self.server.stopped(self.failure.take());
         self.hub.servers.forget(&self.server);
+    }
+
+    /// One more start that failed; with `consecutive_failure_limit` the hub ends when there are too many in a row.
+    fn count_failure(&self) {
+        let failures = self.hub.servers.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let limit = self.spawner.consecutive_failure_limit;
+        if limit == 0 || failures < limit {
+            if limit > 0 && failures > 1 {
+                tracing::warn!(
+                    "{failures} consecutive spawns failed.  Hub will exit if failure count reaches {limit} before succeeding"
+                );
+            }
+            return;
+        }
+        tracing::error!("Aborting due to {failures} consecutive spawn failures");
+        let hub = Arc::clone(&self.hub);
+        tokio::spawn(async move {
+            // Whoever waits for this start hears why it failed.
+            tokio::time::sleep(LAST_WORDS).await;
+            hub.ending.give_up();
+        });
     }
 
     /// Why it ended, told once in the log.
@@ -340,7 +374,7 @@ impl Run {
         }
         match &self.failure {
             Some(_) if cancelled => self.failure = None,
-            Some(failure) => failure.tell(which, &self.place, &self.hub.settings.spawner),
+            Some(failure) => failure.tell(which, &self.place, &self.spawner),
             None => {}
         }
     }

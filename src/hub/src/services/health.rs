@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubd_proxy::{BackendFailure, Endpoint, Target, probe};
+use hubd_proxy::{BackendFailure, Endpoint, Target, TargetTls, probe_service};
 use tokio::time::{Instant, sleep};
 
 use super::spec::Spec;
@@ -20,12 +20,12 @@ impl Hub {
         let Some(endpoint) = spec.endpoint.clone() else { return };
         let (spec, path) = (spec.clone(), self.service_path(&spec.name));
         let stop = self.services.stop.clone();
+        let tls = self.settings.services.target_tls.clone();
         self.services.tasks.spawn(async move {
             let target = Target { endpoint, uid };
             let limit = Duration::from_secs(spec.timeout_seconds.unsigned_abs());
-            let Some(answers) = stop.run_until_cancelled(answers(&target, &path, limit)).await else {
-                return;
-            };
+            let answers = answers(&target, tls.as_ref(), &path, limit);
+            let Some(answers) = stop.run_until_cancelled(answers).await else { return };
             let (name, url) = (&spec.name, spec.url.as_deref().unwrap_or_default());
             match answers {
                 true => tracing::debug!("{} service {name} running at {url}", spec.kind()),
@@ -48,7 +48,8 @@ impl Hub {
                 let path = self.service_path(&spec.name);
                 let limit = Duration::from_secs(spec.timeout_seconds.unsigned_abs());
                 let url = spec.url.as_deref().unwrap_or_default();
-                match stop.run_until_cancelled(answers(&target, &path, limit)).await {
+                let tls = self.settings.services.target_tls.as_ref();
+                match stop.run_until_cancelled(answers(&target, tls, &path, limit)).await {
                     None => return,
                     Some(true) => tracing::debug!("{} service {} running at {url}", spec.kind(), spec.name),
                     Some(false) => {
@@ -70,10 +71,10 @@ impl Hub {
 }
 
 /// Whether something that is no error of the server comes back within `limit`.
-async fn answers(target: &Target, path: &str, limit: Duration) -> bool {
+async fn answers(target: &Target, tls: Option<&TargetTls>, path: &str, limit: Duration) -> bool {
     let until = Instant::now() + limit;
     loop {
-        match probe(target, path, ANSWER_LIMIT).await {
+        match probe_service(target, tls, path, ANSWER_LIMIT).await {
             Ok(answer) if !answer.status.is_server_error() => return true,
             Err(BackendFailure::WrongPeer) => return false,
             _ if Instant::now() >= until => return false,

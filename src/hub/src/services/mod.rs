@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hubd_proto::{Secret, SessionId};
-use hubd_proxy::{Endpoint, RouteData, Target};
+use hubd_proxy::{Endpoint, RouteData, Target, TargetTls};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,6 +45,8 @@ pub struct ServiceSettings {
     pub trust_tokens: bool,
     /// `JupyterHub.service_check_interval`; `None` is never.
     pub check_interval: Option<Duration>,
+    /// How services with `https://` are spoken to; without it they do not answer.
+    pub target_tls: Option<TargetTls>,
 }
 
 /// The managed services, and what runs for services.

@@ -187,10 +187,6 @@ pub fn endpoint(url: &str) -> Result<Endpoint, SpecError> {
     let found = Destination::parse(url)
         .map_err(|error| SpecError::Url(error.to_string().replace("'target'", "it")))?;
     Ok(match found.endpoint() {
-        Endpoint::Tls(..) => {
-            let what = "hubd's proxy speaks no TLS to services: let it listen on http:// or a socket";
-            return Err(SpecError::Url(what.to_owned()));
-        }
         Endpoint::Name(name, port) if name.eq_ignore_ascii_case("localhost") => {
             Endpoint::Tcp((Ipv4Addr::LOCALHOST, *port).into())
         }

@@ -1,9 +1,10 @@
 //! What the checked configuration means for the hub: its [`Settings`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hubd_hub::Settings;
-use hubd_hub::settings::{SocketKind, SpawnerSettings};
+use hubd_hub::settings::{InvalidNamedServers, SocketKind, SpawnerSettings};
 use hubd_hub::subdomains::{SubdomainHook, Subdomains};
 use hubd_proto::{ProfileName, ServerName};
 use hubd_store::CryptKeys;
@@ -32,8 +33,10 @@ pub fn settings(
     let authenticator = super::access::authenticator(values, problems);
     let roles = super::roles::read(values, &authenticator.admin_users, problems);
     values.warnings.extend(roles.warnings);
+    let cookie_host_prefix = cookie_host_prefix(values);
     let text = |key| Some(values.text(HUB, key)).filter(|text| !text.is_empty());
     let count = |key| u32::try_from(values.integer(HUB, key)).unwrap_or(0);
+    let seconds = |key| Duration::from_secs(u64::try_from(values.integer(HUB, key)).unwrap_or(0));
     let mut slow = |key| slow_timeout(values, key, problems);
     let (slow_spawn_timeout, slow_stop_timeout) = (slow("slow_spawn_timeout"), slow("slow_stop_timeout"));
     for key in values.table(HUB, "tornado_settings").keys() {
@@ -54,17 +57,25 @@ pub fn settings(
         crypt_keys: CryptKeys::default(),
         cookie_secret: Zeroizing::new(Vec::new()),
         cookie_max_age_days: values.number(HUB, "cookie_max_age_days"),
+        cookie_host_prefix,
+        oauth_require_pkce: values.yes(HUB, "oauth_require_pkce"),
+        oauth_token_lifetime: oauth_token_lifetime(values),
+        activity_resolution: seconds("activity_resolution"),
+        active_user_window: seconds("active_user_window"),
         default_url: text("default_url"),
         redirect_to_server: values.yes(HUB, "redirect_to_server"),
         admin_access: values.yes(HUB, "admin_access"),
         allow_named_servers: values.yes(HUB, "allow_named_servers"),
         named_server_limit_per_user: count("named_server_limit_per_user"),
+        invalid_named_servers: invalid_named_servers(values),
         token_expires_in_max_seconds: count("token_expires_in_max_seconds"),
         concurrent_spawn_limit: count("concurrent_spawn_limit"),
         active_server_limit: count("active_server_limit"),
         shutdown_on_logout: values.yes(HUB, "shutdown_on_logout"),
         authenticate_prometheus: values.yes(HUB, "authenticate_prometheus"),
         metrics_prefix: "jupyterhub".to_owned(),
+        spawn_buckets: Vec::new(),
+        stop_buckets: Vec::new(),
         event_files: values.list(&["EventLogger"], "handlers").into_iter().map(Into::into).collect(),
         api_page_default_limit: count("api_page_default_limit"),
         api_page_max_limit: count("api_page_max_limit"),
@@ -130,6 +141,37 @@ fn slow_timeout(values: &Values, key: &str, problems: &mut Vec<Problem>) -> Dura
     }
 }
 
+/// Whether the login cookie's name begins with `__Host-`; browsers take such a cookie over TLS only.
+fn cookie_host_prefix(values: &mut Values) -> bool {
+    let wanted = values.yes(HUB, "cookie_host_prefix_enabled");
+    let tls = values.is_set(HUB, "ssl_cert") || values.yes(HUB, "self_signed");
+    let front = |key| values.text(HUB, key).starts_with("https://");
+    if wanted && !tls && !front("public_url") && !front("subdomain_host") {
+        let origin = values.origin(HUB, "cookie_host_prefix_enabled");
+        let text = "cookie_host_prefix_enabled without TLS: browsers refuse the login cookie on http://";
+        let cure = "set ssl_cert, or public_url if a front proxy does TLS";
+        values.warnings.push(Problem::new(&origin, text, cure));
+    }
+    wanted
+}
+
+fn invalid_named_servers(values: &Values) -> InvalidNamedServers {
+    match values.text(HUB, "allow_existing_invalid_named_servers").as_str() {
+        "allow-delete" => InvalidNamedServers::AllowDelete,
+        "autorename" => InvalidNamedServers::Autorename,
+        _ => InvalidNamedServers::AllowStart,
+    }
+}
+
+/// As long as the cookie that keeps it, unless said otherwise.
+fn oauth_token_lifetime(values: &Values) -> Duration {
+    if values.is_set(HUB, "oauth_token_expires_in") {
+        let seconds = values.integer(HUB, "oauth_token_expires_in");
+        return Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    }
+    Duration::from_secs((values.number(HUB, "cookie_max_age_days") * 86400.0) as u64)
+}
+
 fn server_name(values: &Values, problems: &mut Vec<Problem>) -> Option<ServerName> {
     let text = Some(values.text(HUB, "default_server_name")).filter(|text| !text.is_empty())?;
     ServerName::new(text)
@@ -163,7 +205,13 @@ fn spawner(values: &Values, hub_api_url: &str, problems: &mut Vec<Problem>) -> S
         notebook_dir: values.text(classes, "notebook_dir"),
         debug: values.yes(classes, "debug"),
         disable_user_config: values.yes(classes, "disable_user_config"),
-        options: super::spawn_options::read(values, classes, problems),
+        options: Arc::new(super::spawn_options::read(values, classes, problems)),
+        group_overrides: super::spawn_options::overrides(values, classes, problems).into(),
+        oauth_client_allowed_scopes: values.list(classes, "oauth_client_allowed_scopes"),
+        oauth_roles: values.list(classes, "oauth_roles"),
+        server_token_scopes: values.list(classes, "server_token_scopes"),
+        consecutive_failure_limit: u32::try_from(values.integer(classes, "consecutive_failure_limit"))
+            .unwrap_or(0),
         start_timeout: seconds("start_timeout"),
         http_timeout: seconds("http_timeout"),
     }

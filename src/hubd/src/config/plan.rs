@@ -6,7 +6,7 @@ use hubd_hub::Settings;
 use hubd_proxy::{PairFiles, ProxySettings};
 use tracing::level_filters::LevelFilter;
 
-use super::problem::Problem;
+use super::problem::{Origin, Problem};
 use super::{Values, keys, places, proxy};
 use crate::listen::Place;
 use crate::logging::{Destination, Levels, Part};
@@ -15,6 +15,11 @@ use crate::secrets::{CookieSecret, ProxyToken};
 
 /// The class of the hub's own options.
 pub const HUB: &[&str] = &["JupyterHub"];
+
+/// Bounds for the time that starts take.
+pub const SPAWN_BUCKETS: &str = "JUPYTERHUB_SERVER_SPAWN_DURATION_SECONDS_BUCKETS";
+/// Bounds for the time that stops take.
+pub const STOP_BUCKETS: &str = "JUPYTERHUB_SERVER_STOP_DURATION_SECONDS_BUCKETS";
 
 /// Where the certificate comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +97,8 @@ pub fn plan(values: &mut Values, environment: &Environment, problems: &mut Vec<P
         settings.metrics_prefix =
             prefix.chars().map(|c| if c.is_ascii_alphanumeric() || c == ':' { c } else { '_' }).collect();
     }
+    settings.spawn_buckets = buckets(SPAWN_BUCKETS, environment.spawn_buckets.as_deref(), problems);
+    settings.stop_buckets = buckets(STOP_BUCKETS, environment.stop_buckets.as_deref(), problems);
     Plan {
         public_url: format!("{}{}", public.origin(tls != TlsPlan::Plain), public.prefix),
         public: places::public_place(values, &public, problems),
@@ -121,6 +128,23 @@ pub fn plan(values: &mut Values, environment: &Environment, problems: &mut Vec<P
         log_to: Destination::named(&values.text(HUB, "log_to")),
         settings,
     }
+}
+
+/// The bounds of a histogram, in seconds: numbers with commas between them, each larger than the one before.
+fn buckets(variable: &'static str, text: Option<&str>, problems: &mut Vec<Problem>) -> Vec<f64> {
+    let text = text.unwrap_or_default().trim();
+    if text.is_empty() {
+        return Vec::new();
+    }
+    let numbers: Option<Vec<f64>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
+    let rises =
+        |numbers: &Vec<f64>| numbers.is_sorted_by(|a, b| a < b) && !numbers.iter().any(|n| n.is_nan());
+    numbers.filter(rises).unwrap_or_else(|| {
+        let cure = "write rising numbers of seconds, such as 0.5,1,2.5,10";
+        let text = format!("{text} are no bounds of a histogram");
+        problems.push(Problem::new(&Origin::Environment(variable), text, cure));
+        Vec::new()
+    })
 }
 
 fn database(values: &Values, problems: &mut Vec<Problem>) -> PathBuf {

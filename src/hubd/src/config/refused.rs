@@ -1,8 +1,5 @@
 //! JupyterHub's options that this version does not obey. Each is refused with the reason: none is silently ignored.
 
-/// Later versions will have it.
-const NOT_YET: &str =
-    "this version of hubd does not have it yet: delete the line, or stay with JupyterHub until it does";
 /// The proxy is inside.
 const PROXY: &str = "the proxy is a part of hubd: delete the line";
 /// The culler is inside too.
@@ -144,7 +141,6 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("Spawner", "mem_limit", LIMITS),
     ("Spawner", "auth_state_hook", "it is a Python function, and hubd runs no Python: let PAM set variables, for instance with pam_env(8), and name them in helper.toml(5)"),
     ("Spawner", "cmd", "root decides: write a [profile.NAME] in helper.toml(5) and name it here with [Spawner] profile"),
-    ("Spawner", "consecutive_failure_limit", "hubd does not end because servers fail: delete the line"),
     ("Spawner", "env_keep", "sessions get their environment from PAM and helper.toml(5); add variables with [Spawner] environment"),
     ("Spawner", "ip", "user servers listen on a Unix socket, or with [Spawner] socket = \"tcp\" on 127.0.0.1"),
     ("Spawner", "poll_interval", "hubd is told at once when a server ends: delete the line"),
@@ -157,38 +153,17 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("Spawner", "ssl_alt_names_include_local", INSIDE),
 ];
 
-/// Options that later versions will have: class and keys.
-#[rustfmt::skip]
-const LATER: &[(&str, &[&str])] = &[
-    ("JupyterHub", &[
-        "active_user_window",
-        "activity_resolution",
-        "allow_existing_invalid_named_servers",
-        "cookie_host_prefix_enabled",
-        "oauth_require_pkce",
-        "oauth_token_expires_in",
-    ]),
-    ("Spawner", &[
-        "group_overrides",
-        "oauth_client_allowed_scopes",
-        "oauth_roles",
-        "server_token_scopes",
-    ]),
-];
-
 /// Why an option of JupyterHub's is refused; nothing if JupyterHub has no such option either.
 pub fn reason(class: &str, key: &str) -> Option<&'static str> {
     let single = OPTIONS.iter().find(|(c, k, _)| *c == class && *k == key).map(|(_, _, why)| *why);
-    let later = || LATER.iter().any(|(c, keys)| *c == class && keys.contains(&key)).then_some(NOT_YET);
     let whole = || CLASSES.iter().find(|(c, _)| *c == class).map(|(_, why)| *why);
-    single.or_else(later).or_else(whole).or_else(|| reason(super::names::parent(class)?, key))
+    single.or_else(whole).or_else(|| reason(super::names::parent(class)?, key))
 }
 
 /// What kind of refusal a reason is, for the list of all options.
 #[cfg(test)]
 pub fn category(reason: &str) -> &'static str {
     match reason {
-        NOT_YET => "not there yet",
         _ if reason.contains("Python function") => "refused",
         _ if reason.contains("delete the line") => "does not apply",
         _ => "elsewhere",
@@ -197,9 +172,7 @@ pub fn category(reason: &str) -> &'static str {
 
 /// Whether JupyterHub has such a class.
 pub fn knows_class(class: &str) -> bool {
-    CLASSES.iter().any(|(c, _)| *c == class)
-        || LATER.iter().any(|(c, _)| *c == class)
-        || OPTIONS.iter().any(|(c, _, _)| *c == class)
+    CLASSES.iter().any(|(c, _)| *c == class) || OPTIONS.iter().any(|(c, _, _)| *c == class)
 }
 
 #[cfg(test)]
@@ -215,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callable_and_a_later_option_say_what_they_are() {
+    fn a_callable_and_an_option_of_roots_say_what_they_are() {
         assert!(reason("Spawner", "pre_spawn_hook").unwrap().contains("Python function"));
         assert!(reason("LocalProcessSpawner", "mem_limit").unwrap().contains("helper.toml"));
         assert!(reason("ConfigurableHTTPProxy", "command").unwrap().contains("part of hubd"));

@@ -20,6 +20,7 @@ pub fn settings(values: &Values, problems: &mut Vec<Problem>) -> ServiceSettings
         service_tokens: tokens(values, "service_tokens", service, problems),
         user_tokens: tokens(values, "api_tokens", user, problems),
         trust_tokens: values.yes(HUB, "trust_user_provided_tokens"),
+        target_tls: None,
         check_interval: Some(Duration::from_secs(interval)).filter(|interval| !interval.is_zero()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hubd_hub::servers::{Attribute, SpawnOptions, SpawnProfile};
+use hubd_hub::servers::{Attribute, GroupOverride, SpawnOptions, SpawnProfile};
 use serde_json::Value;
 
 use super::Values;
@@ -23,6 +23,23 @@ pub fn read(values: &Values, classes: &[&str], problems: &mut Vec<Problem>) -> S
         apply: apply(values, classes, problems),
         profiles,
     }
+}
+
+/// Reads `group_overrides`, in the order of their keys.
+pub fn overrides(values: &Values, classes: &[&str], problems: &mut Vec<Problem>) -> Vec<GroupOverride> {
+    let mut read = Vec::new();
+    for (key, entry) in values.table(classes, "group_overrides") {
+        match serde_json::from_value(entry) {
+            Ok(entry) => read.push(entry),
+            Err(error) => {
+                let text = format!("Spawner.group_overrides: {key}: {error}");
+                let cure =
+                    "see group_overrides in hubd.toml(5); what root decides is a profile of helper.toml(5)";
+                problems.push(Problem::new(&values.origin(classes, "group_overrides"), text, cure));
+            }
+        }
+    }
+    read
 }
 
 fn apply(values: &Values, classes: &[&str], problems: &mut Vec<Problem>) -> BTreeMap<String, Attribute> {

@@ -23,7 +23,7 @@ fn environments(settings: &mut Settings) {
         {"slug": "big", "display_name": "Big", "options": [{"name": "image", "display_name": "Image", "choices": [
             {"name": "a", "display_name": "A"}, {"name": "b", "display_name": "B"}]}]},
     ]);
-    settings.spawner.options.profiles = serde_json::from_value(list).unwrap();
+    std::sync::Arc::make_mut(&mut settings.spawner.options).profiles = serde_json::from_value(list).unwrap();
 }
 
 #[tokio::test]
@@ -72,7 +72,8 @@ async fn a_link_that_names_what_there_is_not_shows_the_form() {
 #[tokio::test]
 async fn a_sites_own_form_is_shown_and_its_fields_kept() {
     let form = "<label>E <input name=\"env\"></label><script>1</script>";
-    let mut browser = alice(|settings| settings.spawner.options.form = form.into()).await;
+    let mut browser =
+        alice(|settings| std::sync::Arc::make_mut(&mut settings.spawner.options).form = form.into()).await;
     let page = browser.get("/hub/spawn").await.is(200, "");
     assert!(page.text.contains("<label>E <input name=\"env\">") && page.text.contains("<script nonce=\""));
     assert!(
