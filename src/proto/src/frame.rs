@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_status_says_edge_only_where_the_daemon_has_to_ask_who_comes() {
-        let text = r#"{"status":{"session":"u1000-00000000000000ff","user":"alice","uid":1000,"server":"","profile":"default","pid":7,"started_at":1,"endpoint":{"unix":"/s"},"note":""MORE,"stopping":false,"memory_bytes":null,"cpu_microseconds":null}}"#;
+        let text = r#"{"status":{"session":"u1000-00000000000000ff","user":"alice","uid":1000,"server":"","profile":"default","pid":7,"started_at":1,"endpoint":{"unix":"/s"},"note":""MORE,"stopping":false,"memory_bytes":null,"memory_limit_bytes":null,"cpu_microseconds":null}}"#;
         let of = |more: &str| decode::<Reply>(text.replace("MORE", more).as_bytes());
         let Ok(Reply::Status(status)) = of("") else { panic!("as before") };
         assert_eq!(status.edge, None);
