@@ -8,7 +8,7 @@ use hubd_tests::{Answer, Installation, Setup, Web, notebook_program};
 use crate::Case;
 use crate::browser::Script;
 use crate::failures::RootProgram;
-use crate::suite::{Suite, with_program};
+use crate::suite::{Suite, with_program_only};
 
 /// The cases of this file.
 pub const CASES: &[Case] = &[
@@ -49,10 +49,14 @@ Server(sys.argv[1], Handler).serve_forever()
 fn plain_jupyterlab(suite: &mut Suite) {
     suite.alice();
     suite.bob();
+    suite.fresh_homes();
     let program = notebook_program().with_file_name("jupyter-lab");
     let tables = format!("[Authenticator]\nadmin_users = [\"{}\"]\n", suite.bob().name);
-    let setup =
-        Setup { hub: "admin_access = true\n".to_owned(), tables, ..with_program(&program.to_string_lossy()) };
+    let setup = Setup {
+        hub: "admin_access = true\n".to_owned(),
+        tables,
+        ..with_program_only(&program.to_string_lossy())
+    };
     let installation = Installation::running(&setup);
     Script::new("edge", &suite.people()).run(&installation.url(), |_| {});
 }
@@ -170,7 +174,7 @@ fn not_on_tcp(suite: &mut Suite) {
     let program = RootProgram::new("edge-tcp", PROGRAM);
     let tables = "[Spawner]\nsocket = \"tcp\"\n".to_owned();
     let installation =
-        Installation::running(&Setup { tables, ..with_program(&program.path().to_string_lossy()) });
+        Installation::running(&Setup { tables, ..with_program_only(&program.path().to_string_lossy()) });
     let web = installation.web();
     let alice = suite.alice();
     web.log_in(&alice.name, &alice.password);

@@ -77,7 +77,13 @@ pub fn standard() -> Setup {
     with_program(&notebook_program().to_string_lossy())
 }
 
-/// A setup whose default profile runs `program`.
+/// A setup whose default profile runs `program`, which is taken to ask the hub who comes, as `jupyterhub-singleuser`.
 pub fn with_program(program: &str) -> Setup {
+    let profiles = format!("[profile.default]\nprogram = [\"{program}\"]\nauth = \"oauth\"\n");
+    Setup { profiles, ..Setup::default() }
+}
+
+/// The same without a word on who asks.
+pub fn with_program_only(program: &str) -> Setup {
     Setup { profiles: format!("[profile.default]\nprogram = [\"{program}\"]\n"), ..Setup::default() }
 }

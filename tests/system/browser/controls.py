@@ -42,7 +42,9 @@ class Controls:
         # It has no address of its own.
         if page.locator("#failure-code").count():
             return "/hub/ a failed start"
-        return plain(re.sub(r"^https?://[^/]+|[?#].*$", "", page.url))
+        place = plain(re.sub(r"^https?://[^/]+|[?#].*$", "", page.url))
+        # The same page, with the name left out.
+        return "/hub/spawn/*" if place == "/hub/spawn" else place
 
     def look(self, page):
         """Notes the buttons of a page."""
