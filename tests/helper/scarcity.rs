@@ -155,6 +155,12 @@ impl Processes {
         Ok(None)
     }
 
+    /// Waits until only the listener is left: what a step before has ended still counts until it is gone.
+    fn settle(&self) -> Result<()> {
+        let current = self.group.join("pids.current");
+        wait_for("the listener alone", || fs::read_to_string(&current).is_ok_and(|count| count.trim() == "1"))
+    }
+
     fn limit(&self, count: &str) -> Result<()> {
         Ok(fs::write(self.group.join("pids.max"), count)?)
     }
@@ -179,6 +185,7 @@ fn with_any_number_of_processes_a_start_works_or_is_refused_and_leaves_nothing()
     };
     // The listener is the first process.
     for (count, expected) in [(1, "nothing"), (2, "refused"), (3, "started"), (4, "started")] {
+        processes.settle()?;
         processes.limit(&count.to_string())?;
         let mut connection = helper.connect()?;
         connection.0.set_read_timeout(Some(SHORT))?;
