@@ -252,7 +252,7 @@ impl Web {
     ///
     /// # Errors
     /// Nobody listens there; a wrong certificate is told by the first byte that is read or written.
-    pub fn connect(&self) -> std::io::Result<Box<dyn Stream>> {
+    pub fn connect(&self) -> std::io::Result<Box<dyn Stream + Send>> {
         let tcp = TcpStream::connect_timeout(&self.address, READ_LIMIT)?;
         tcp.set_read_timeout(Some(READ_LIMIT))?;
         tcp.set_nodelay(true)?;
@@ -274,7 +274,8 @@ impl Web {
         }
     }
 
-    fn cookies_for(&self, target: &str) -> String {
+    /// What it sends in `Cookie` for an address.
+    pub fn cookies_for(&self, target: &str) -> String {
         let path = target.split('?').next().unwrap_or_default();
         let cookies = self.cookies.lock().unwrap();
         let mut fitting: Vec<&Cookie> =

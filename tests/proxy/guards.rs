@@ -8,11 +8,14 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hubd_proxy::{Admission, Endpoint, Guard, Guarded, Pass, RouteData, Target, Wish};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Canned, LIMIT, Running, header, read_head, start};
+use crate::http2;
+use crate::support::{Canned, LIMIT, Running, eventually, header, read_all, read_head, start};
+use crate::websockets::echo_server;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -24,7 +27,7 @@ struct Doorman {
 }
 
 impl Guard for Doorman {
-    fn admit(&self, request: &Parts, wish: Wish) -> Admission {
+    fn admit(&self, request: &Parts, _: Wish) -> Admission {
         let cookies = request.headers.get_all(COOKIE).into_iter();
         let mut pairs = cookies.flat_map(|value| value.to_str().unwrap().split("; "));
         if !pairs.any(|pair| pair == "in=1") {
@@ -38,12 +41,19 @@ impl Guard for Doorman {
         for (name, value) in [("content-security-policy", "sandbox"), ("x-added", "guard")] {
             pass.adds.push((HeaderName::from_static(name), HeaderValue::from_static(value)));
         }
-        if wish == Wish::Upgrade {
-            let end = Arc::<CancellationToken>::default();
-            self.ends.lock().unwrap().push(end.clone());
-            pass.end = Some(end);
-        }
+        let end = Arc::<CancellationToken>::default();
+        self.ends.lock().unwrap().push(end.clone());
+        pass.end = Some(end);
         Admission::Pass(pass)
+    }
+}
+
+impl Doorman {
+    /// Nobody may use the server any more.
+    fn end_all(&self) {
+        for end in self.ends.lock().unwrap().iter() {
+            end.cancel();
+        }
     }
 }
 
@@ -178,10 +188,112 @@ async fn a_tunnel_ends_when_its_person_may_not_use_the_server_any_more() {
     browser.write_all(b"bye").await.unwrap();
     let waits = tokio::time::timeout(Duration::from_millis(50), browser.read(&mut hello)).await;
     assert!(waits.is_err(), "the tunnel lives");
-    for end in doorman.ends.lock().unwrap().iter() {
-        end.cancel();
-    }
+    doorman.end_all();
     let end = tokio::time::timeout(LIMIT, browser.read(&mut hello)).await.expect("closed in time");
     assert!(matches!(end, Ok(0) | Err(_)));
     assert_eq!(tokio::time::timeout(LIMIT, server).await.expect("closed in time").unwrap(), b"bye");
+}
+
+/// A server that begins to answer one request, when it is asked to, and never comes to the end.
+async fn endless(says: &'static str) -> (std::net::SocketAddr, tokio::task::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+        read_head(&mut stream).await;
+        stream.write_all(says.as_bytes()).await.unwrap();
+        // Until the proxy closes the connection.
+        read_all(&mut stream).await
+    });
+    (address, server)
+}
+
+/// Server-sent events, and a download that takes long.
+const ENDLESS: [&str; 2] = [
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nfirst",
+];
+
+#[tokio::test]
+async fn an_answer_that_goes_on_breaks_off_when_its_person_may_not_use_the_server_any_more() {
+    for says in ENDLESS {
+        let proxy = start().await;
+        let (address, server) = endless(says).await;
+        let doorman = guard(&proxy, address, false, Doorman::default());
+        let mut browser = BufReader::new(TcpStream::connect(proxy.address).await.unwrap());
+        browser
+            .write_all(b"GET /user/alice/events HTTP/1.1\r\nHost: hub\r\nCookie: in=1\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(read_head(&mut browser).await.starts_with("HTTP/1.1 200 "));
+        let mut began = String::new();
+        while !began.ends_with("first") {
+            began.push(char::from(browser.read_u8().await.unwrap()));
+        }
+        let waits = tokio::time::timeout(Duration::from_millis(50), browser.read_u8()).await;
+        assert!(waits.is_err() || began.starts_with('5'), "the answer goes on");
+        doorman.end_all();
+        let rest = read_all(&mut browser).await;
+        assert!(!rest.contains('0'), "the answer looks complete: {rest:?}");
+        tokio::time::timeout(LIMIT, server).await.expect("the server's connection is closed").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_begins_too_late_does_not_come() {
+    let proxy = start().await;
+    let (address, server) = endless("").await;
+    let doorman = guard(&proxy, address, false, Doorman::default());
+    let asking = tokio::spawn(async move { proxy.get("/user/alice/poll", "Cookie: in=1\r\n").await });
+    eventually("the request to be let in", || !doorman.ends.lock().unwrap().is_empty()).await;
+    doorman.end_all();
+    assert_eq!(asking.await.unwrap(), "");
+    tokio::time::timeout(LIMIT, server).await.expect("the server's connection is closed").unwrap();
+}
+
+#[tokio::test]
+async fn over_http2_the_same_are_turned_away_and_the_same_breaks_off() {
+    for says in ENDLESS {
+        let (proxy, files) = http2::start().await;
+        let (address, server) = endless(says).await;
+        let doorman = guard(&proxy, address, false, Doorman::default());
+        let mut browser = http2::browser(&proxy, &files).await;
+        let (head, text) = http2::send(&mut browser, http2::get("/user/alice/events")).await;
+        assert_eq!((head.status(), text.as_str()), (StatusCode::FORBIDDEN, "turned away"));
+        assert_eq!(http2::asked(&mut browser, "/user/alice/ws").await.status(), StatusCode::FORBIDDEN);
+        let request =
+            http2::get("/user/alice/events").header("cookie", "in=1").body(Full::default()).unwrap();
+        let answer = browser.send_request(request).await.unwrap();
+        assert_eq!(answer.headers()["x-added"], "guard");
+        let mut body = answer.into_body();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "first");
+        doorman.end_all();
+        let end = tokio::time::timeout(LIMIT, body.frame()).await.expect("ended in time").unwrap();
+        assert!(end.is_err(), "the answer looks complete");
+        tokio::time::timeout(LIMIT, server).await.expect("the server's connection is closed").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn over_http2_an_answer_that_begins_too_late_is_a_refusal_and_tunnels_end() {
+    let (proxy, files) = http2::start().await;
+    let (address, server) = endless("").await;
+    let doorman = guard(&proxy, address, false, Doorman::default());
+    let mut browser = http2::browser(&proxy, &files).await;
+    let request = http2::get("/user/alice/poll").header("cookie", "in=1");
+    let mut asks = browser.clone();
+    let asking = tokio::spawn(async move { http2::send(&mut asks, request).await });
+    eventually("the request to be let in", || !doorman.ends.lock().unwrap().is_empty()).await;
+    doorman.end_all();
+    let (head, text) = asking.await.unwrap();
+    assert_eq!((head.status(), text.trim()), (StatusCode::FORBIDDEN, "you may not use this server any more"));
+    tokio::time::timeout(LIMIT, server).await.expect("the server's connection is closed").unwrap();
+    let doorman = guard(&proxy, echo_server().await, false, Doorman::default());
+    let request = http2::ask("/user/alice/ws").header("cookie", "in=1").body(Full::default()).unwrap();
+    let answer = browser.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let mut socket = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+    doorman.end_all();
+    let mut rest = Vec::new();
+    tokio::time::timeout(LIMIT, socket.read_to_end(&mut rest)).await.expect("the tunnel ends").ok();
 }

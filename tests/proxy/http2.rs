@@ -130,14 +130,14 @@ async fn what_is_ambiguous_is_refused() {
     assert_eq!(head.status(), 200);
 }
 
-fn ask(uri: &str) -> http::request::Builder {
+pub fn ask(uri: &str) -> http::request::Builder {
     Request::connect(format!("https://hub{uri}"))
         .extension(Protocol::from_static("websocket"))
         .header("sec-websocket-version", "13")
         .header(COOKIE, "hub-login=secret")
 }
 
-async fn asked(browser: &mut Browser, uri: &str) -> Response<Incoming> {
+pub async fn asked(browser: &mut Browser, uri: &str) -> Response<Incoming> {
     // The other end's settings say that it may be asked; they come with its first words.
     send(browser, get("/hub/")).await;
     let request = ask(uri).body(Full::default()).unwrap();

@@ -1,7 +1,10 @@
 //! Servers that do not ask who comes, because hubd does: `auth = "edge"`.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use hubd_tests::{Answer, Installation, Setup, Web, notebook_program};
 
@@ -13,9 +16,13 @@ use crate::suite::{Suite, with_program_only};
 /// The cases of this file.
 pub const CASES: &[Case] = &[
     ("edge lets plain jupyterlab be a server and asks who comes", plain_jupyterlab),
+    ("edge lets people have hosts of their own", own_hosts),
     ("edge guards any program on a unix socket and gives it no credential", any_program),
     ("edge is refused on a port that everybody on the machine can reach", not_on_tcp),
 ];
+
+/// How long an answer may go on after its person has logged out: two seconds, and as many for a busy machine.
+const CUT: Duration = Duration::from_secs(4);
 
 /// A web program of a few lines, as somebody would write one: it says what it was asked.
 const PROGRAM: &str = r#"#!/usr/bin/python3
@@ -24,6 +31,8 @@ import http.server, os, socket, socketserver, sys
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        if self.path == "/stream":
+            return self.stream()
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = (self.requestline + "\n" + str(self.headers)).encode()
         self.send_response(302 if self.path.startswith("/away") else 200)
@@ -33,6 +42,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
     do_POST = do_DELETE = do_GET
+    def stream(self):
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"5\r\nfirst\r\n")
+        # Nothing comes before the connection ends.
+        self.rfile.read(1)
     def address_string(self):
         return "hubd"
 
@@ -61,6 +77,17 @@ fn plain_jupyterlab(suite: &mut Suite) {
     Script::new("edge", &suite.people()).run(&installation.url(), |_| {});
 }
 
+fn own_hosts(suite: &mut Suite) {
+    suite.alice();
+    suite.fresh_homes();
+    let program = notebook_program().with_file_name("jupyter-lab");
+    // Browsers find everything below localhost on this machine.
+    let hub = "subdomain_host = \"https://hub.localhost:{port}\"\n".to_owned();
+    let installation = Installation::running(&Setup { hub, ..with_program_only(&program.to_string_lossy()) });
+    let url = format!("https://hub.localhost:{}", installation.port);
+    Script::new("edge_hosts", &suite.people()).run(&url, |_| {});
+}
+
 fn any_program(suite: &mut Suite) {
     let program = RootProgram::new("edge", PROGRAM);
     let profiles = format!(
@@ -84,8 +111,51 @@ fn any_program(suite: &mut Suite) {
         assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o7777, 0o2710);
     }
     let kept = alice.copy();
+    let stream = Stream::open(&alice, &format!("{own}/stream"));
     alice.get("/hub/logout");
+    let ended = stream.ended();
+    assert!(ended < CUT, "the answer went on for {ended:?} after the logout");
     assert_eq!(kept.request("GET", &format!("{own}/x"), &[], b"").status, 403, "after the logout");
+}
+
+/// An answer that never comes to its end by itself.
+struct Stream {
+    reading: JoinHandle<Vec<u8>>,
+}
+
+impl Stream {
+    /// Asks for it, and waits until it has begun.
+    fn open(web: &Web, target: &str) -> Self {
+        let mut stream = web.connect().unwrap();
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nHost: localhost\r\nCookie: {}\r\n\r\n",
+            web.cookies_for(target)
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"first\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap_or_else(|error| {
+                panic!("no stream ({error}): {}", String::from_utf8_lossy(&answer));
+            });
+            answer.extend_from_slice(&byte);
+        }
+        let reading = std::thread::spawn(move || {
+            let mut rest = Vec::new();
+            // The end comes without TLS's goodbye, and before the answer's.
+            stream.read_to_end(&mut rest).ok();
+            rest
+        });
+        Self { reading }
+    }
+
+    /// Waits until it has ended, incomplete; gives how long that took.
+    fn ended(self) -> Duration {
+        let began = Instant::now();
+        let rest = self.reading.join().unwrap();
+        assert_eq!(rest, b"", "more came than there was");
+        began.elapsed()
+    }
 }
 
 /// By the hub, with a cookie for its own part of the site.

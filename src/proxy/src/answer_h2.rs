@@ -15,7 +15,7 @@ use crate::body::{self, Inbound};
 use crate::call::{Call, CallError, Download};
 use crate::exchange::UNASKED_SWITCH;
 use crate::forward::{Judged, Routed, Way, refused};
-use crate::guard::Wish;
+use crate::guard::{Ending, Wish};
 use crate::h2::H2Stream;
 use crate::http1::Work;
 use crate::listen::Service;
@@ -99,7 +99,11 @@ impl Service {
         let result = match client {
             Some(_) if head.has_body() => return refused(Refusal::Framing),
             Some(client) => Box::pin(self.switch(&work.request, &routed, (client, visitor, stream))).await,
-            None => self.pass(work, &routed, body).await,
+            None if routed.end().is_none() => self.pass(work, &routed, body).await,
+            None => {
+                let passed = Box::pin(routed.until_ended(self.pass(work, &routed, body))).await;
+                passed.unwrap_or(Err(Failure::Browser(Refusal::Ended)))
+            }
         };
         match result {
             Ok(response) => response,
@@ -174,7 +178,7 @@ impl Service {
         headers.remove(CONTENT_LENGTH);
         let server = call.link;
         let tunnel = Tunnel::new(routed.route.clone(), Some(stream.clone()), visitor.clone())
-            .until(routed.pass.as_ref().and_then(|pass| pass.end.clone()))
+            .until(routed.end().cloned())
             .with_waiting(Vec::new(), server.input.bytes().to_vec());
         let end = self.end.clone();
         self.tunnels.spawn(async move {
@@ -191,7 +195,11 @@ impl Service {
         let headers = self.rules(head, routed, reply).map(reply);
         let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
         let body = Download::new(call, reply, Some(routed.route.clone()));
-        response(status, headers, body.boxed_unsync())
+        let body = match routed.end() {
+            Some(end) => Ending::new(body, routed.route.clone(), end).boxed_unsync(),
+            None => body.boxed_unsync(),
+        };
+        response(status, headers, body)
     }
 }
 

@@ -1,19 +1,24 @@
 //! Routes that somebody guards, because the server behind them does not ask who comes.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::Response;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
-use tokio_util::sync::CancellationToken;
+use http_body::{Body, Frame, SizeHint};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::BoxBody;
-use crate::forward::refused;
+use crate::call::Download;
+use crate::forward::{Routed, refused};
 use crate::listen::Service;
 use crate::origin::{Origin, Peer};
 use crate::request::RequestHead;
 use crate::routes::Route;
+use crate::{BoxBody, BoxError};
 
 /// Decides about each request for a guarded route.
 pub trait Guard: Send + Sync + 'static {
@@ -49,7 +54,7 @@ pub struct Pass {
     pub adds: Vec<(HeaderName, HeaderValue)>,
     /// The answer must not lead elsewhere on this site: a `Location` that does is dropped.
     pub confines: bool,
-    /// Closes the tunnel that the request becomes, when it is cancelled.
+    /// Ends the exchange when it is cancelled: a tunnel is closed, and an answer on its way breaks off.
     pub end: Option<Arc<CancellationToken>>,
 }
 
@@ -86,5 +91,67 @@ impl Service {
             Admission::Pass(pass) => Ok(Some(pass)),
             Admission::Answer(answer) => Err(answer),
         }
+    }
+}
+
+impl Routed {
+    /// What ends the exchange before its time, if the route has a guard.
+    pub(crate) fn end(&self) -> Option<&Arc<CancellationToken>> {
+        self.pass.as_ref()?.end.as_ref()
+    }
+
+    /// Does its work until the guard ends it; then nothing comes back.
+    pub(crate) async fn until_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let Some(end) = self.end() else { return Some(work.await) };
+        let result = end.run_until_cancelled(work).await;
+        if result.is_none() {
+            log_end("answer", &self.route);
+        }
+        result
+    }
+}
+
+/// Says so once for each thing that a guard ends.
+pub(crate) fn log_end(what: &str, route: &Route) {
+    tracing::info!("{what} of {} ended: its person may not use the server any more", route.prefix);
+}
+
+/// The body of an answer that breaks off when the guard ends it.
+pub(crate) struct Ending {
+    body: Download,
+    route: Arc<Route>,
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Who could end it sees by this that it goes on.
+    _end: Arc<CancellationToken>,
+}
+
+impl Ending {
+    pub(crate) fn new(body: Download, route: Arc<Route>, end: &Arc<CancellationToken>) -> Self {
+        let ended = Box::pin(CancellationToken::clone(end).cancelled_owned());
+        Self { body, route, ended, _end: end.clone() }
+    }
+}
+
+impl Body for Ending {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.ended.as_mut().poll(cx).is_ready() {
+            log_end("answer", &self.route);
+            return Poll::Ready(Some(Err("its person may not use the server any more".into())));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

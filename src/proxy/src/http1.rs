@@ -179,7 +179,15 @@ impl Connection {
         }
         let wish = if asked.is_some() { Wish::Upgrade } else { Wish::Answer };
         match self.service.admit(head, (&origin, peer), &route, wish) {
-            Ok(pass) => self.exchange(work, &Routed { origin, route, peer, asked, pass }).await,
+            Ok(pass) => {
+                let routed = Routed { origin, route, peer, asked, pass };
+                if routed.end().is_none() {
+                    return self.exchange(work, &routed).await;
+                }
+                // Boxed, so that the tasks of other routes' requests are no larger for it.
+                let exchange = Box::pin(routed.until_ended(self.exchange(work, &routed)));
+                exchange.await.unwrap_or(After::Drop)
+            }
             Err(answer) => Box::pin(self.turn_away(*answer, &work.request)).await,
         }
     }

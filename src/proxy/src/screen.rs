@@ -35,6 +35,8 @@ pub(crate) enum Refusal {
     NoWebSocket,
     #[error("the request's body comes too slowly")]
     Slow,
+    #[error("you may not use this server any more")]
+    Ended,
     #[error("{0}")]
     Path(#[from] PathError),
 }
@@ -47,6 +49,7 @@ impl Refusal {
             Self::Encoding => StatusCode::NOT_IMPLEMENTED,
             Self::Headers | Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NoWebSocket => StatusCode::NOT_FOUND,
+            Self::Ended => StatusCode::FORBIDDEN,
             Self::Slow | Self::SlowHead => StatusCode::REQUEST_TIMEOUT,
             Self::Host | Self::Authority | Self::Framing | Self::LineEnd | Self::Syntax | Self::Path(_) => {
                 StatusCode::BAD_REQUEST

@@ -18,6 +18,7 @@ use crate::fields::line;
 use crate::flow::Link;
 use crate::forward::Routed;
 use crate::framing::Length;
+use crate::guard::log_end;
 use crate::h2::H2Stream;
 use crate::http1::{Connection, Work};
 use crate::listen::Service;
@@ -53,7 +54,7 @@ impl Switched {
         let protocol = routed.asked.as_ref().map(|asked| &asked.protocol[..]);
         line(&mut head, b"Upgrade", protocol.unwrap_or_default());
         head.extend_from_slice(b"\r\n");
-        let until = routed.pass.as_ref().and_then(|pass| pass.end.clone());
+        let until = routed.end().cloned();
         Box::new(Self { server, head, route: routed.route.clone(), until })
     }
 
@@ -119,9 +120,7 @@ impl Tunnel {
                 }
             }
             () = end.cancelled() => {}
-            () = guarded => {
-                tracing::info!("WebSocket of {} closed: its person may not use the server any more", route.prefix);
-            }
+            () = guarded => log_end("WebSocket", &route),
         }
     }
 

@@ -98,7 +98,7 @@ impl Hub {
     }
 
     async fn logged_out(self: &Arc<Self>, user: &UserName) {
-        self.look_at_tunnels_soon();
+        self.look_at_exchanges_soon();
         tracing::info!("User logged out: {user}");
         if self.settings.shutdown_on_logout {
             self.stop_servers_of(user).await;

@@ -10,16 +10,16 @@
 //!
 //! A cookie proves who sits before the browser, not who wrote the page that uses it: `origin.rs` looks at that. And
 //! somebody else's page in one's own browser gets a policy that keeps it in its own part of the site (`visitor.rs`).
-//! WebSockets that are open are looked at again when something was written, and once a while (`tunnels.rs`).
+//! WebSockets and answers that go on are looked at again when something was written, and once a while (`exchanges.rs`).
 //!
 //! The server gets no credential of the hub's, but is told the person's name in `X-Forwarded-User`.
 
 mod credential;
 mod entry;
+mod exchanges;
 mod origin;
 #[cfg(test)]
 mod tests;
-mod tunnels;
 mod visitor;
 
 use std::sync::{Arc, Weak};
@@ -39,7 +39,7 @@ use crate::pages::edge::{Audience, edge_redirect, edge_refusal};
 pub(crate) use credential::ACCESS;
 use credential::{Credential, Known};
 pub(crate) use entry::{Code, Codes, ENTRY};
-use tunnels::Tunnels;
+use exchanges::Exchanges;
 
 /// The cookie that lets a browser into one server.
 pub const EDGE_COOKIE: &str = "hubd-edge";
@@ -59,7 +59,7 @@ const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix
 pub(crate) struct Edge {
     pub(crate) codes: Codes,
     known: Memory<String, Arc<Known>>,
-    tunnels: Tunnels,
+    exchanges: Exchanges,
 }
 
 /// One guarded server.
@@ -131,6 +131,7 @@ impl Guard for ServerGuard {
 
 impl ServerGuard {
     fn judge(&self, hub: &Hub, request: &Parts, wish: Wish) -> Result<Pass, Refusal> {
+        let generation = hub.store.generation();
         let (credential, known) = hub.edge_credential(request, &self.place)?;
         let by_token = matches!(credential, Credential::Token(_));
         if !by_token {
@@ -146,8 +147,10 @@ impl ServerGuard {
             pass.adds = visitor::confining(&hub.origin(request), &self.place.prefix);
             pass.confines = true;
         }
-        if wish == Wish::Upgrade {
-            pass.end = Some(hub.edge.tunnels.open(credential, &self.place));
+        pass.end = Some(hub.edge.exchanges.open(credential.clone(), &self.place));
+        // Who lost access before the exchange was noted is not found by those who look at what was.
+        if hub.store.generation() != generation && !hub.still_lets_in(&credential, &self.place) {
+            return Err(Refusal::Unknown);
         }
         Ok(pass)
     }

@@ -33,7 +33,7 @@ impl Hub {
             }
             self.rescan(&mut unknown).await;
             self.clean_records().await;
-            self.look_at_tunnels_soon();
+            self.look_at_exchanges_soon();
             self.logins.sweep();
             self.servers.sweep();
             if Instant::now() >= activity_at {
