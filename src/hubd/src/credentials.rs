@@ -1,7 +1,7 @@
 //! Credentials of systemd: files of `LoadCredential=` and `SetCredentialEncrypted=` in `$CREDENTIALS_DIRECTORY`, which
 //! nobody but this service can read. Each has the name of the option that it stands for (systemd.exec(5)).
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 
 use zeroize::Zeroizing;
@@ -21,10 +21,15 @@ impl Credentials {
         Self(directory.filter(|directory| !directory.as_os_str().is_empty()))
     }
 
-    /// The file of a credential, if it was handed over.
+    /// The file of a credential, if it was handed over. One that cannot be looked at counts as there: who reads it
+    /// hears why, instead of going on with another secret.
     pub fn file(&self, name: &str) -> Option<PathBuf> {
         let path = self.0.as_ref()?.join(name);
-        path.is_file().then_some(path)
+        let is_there = match path.metadata() {
+            Ok(found) => found.is_file(),
+            Err(error) => error.kind() != ErrorKind::NotFound,
+        };
+        is_there.then_some(path)
     }
 
     /// The text of a credential without the white space around it, if it was handed over.
@@ -56,6 +61,9 @@ mod tests {
         assert_eq!(credentials.secret("auth_token").unwrap().unwrap().as_str(), "t0ken");
         assert!(credentials.secret("none").unwrap().is_none() && credentials.file("none").is_none());
         assert!(credentials.secret("large").is_err() && credentials.secret("binary").is_err());
+        // A directory that cannot be searched: here, because it is none.
+        let closed = Credentials::new(Some(directory.path().join("auth_token")));
+        assert!(closed.secret("auth_token").is_err());
         assert!(Credentials::new(None).secret("auth_token").unwrap().is_none());
         assert!(Credentials::new(Some(PathBuf::new())).file("auth_token").is_none());
     }
