@@ -246,9 +246,20 @@ def selinux(machine, web):
         web.stop()
         host.all_end(user, "a stop")
         good(f"{user}'s server was found again by a new hubd, and stopped")
+    credentials(machine)
     denied = machine.output("ausearch -m avc,user_avc,selinux_err -i | grep -E 'hubd' ; journalctl -k --no-pager | grep -E 'avc: .*hubd'")[1]
     assert not denied, denied
     good("nothing was denied to hubd_t, hubd_helper_t, hubd_session_t")
+
+
+def credentials(machine):
+    """A secret that only systemd can read, and hands over."""
+    drop_in = "/etc/systemd/system/hubd.service.d"
+    machine.run(f"mkdir -p /etc/credstore {drop_in}; printf {'ab' * 32} >/etc/credstore/secret; chmod -R go= /etc/credstore; "
+                f"printf '[Service]\nLoadCredential=cookie_secret:/etc/credstore/secret\n' >{drop_in}/secret.conf; "
+                "systemctl daemon-reload; systemctl restart hubd")
+    machine.run("journalctl --no-pager -u hubd | grep 'Loading cookie_secret from systemd credential'")
+    good("hubd reads what systemd hands over")
 
 
 def main():
