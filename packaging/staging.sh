@@ -37,12 +37,19 @@ last_change() {
     git -C "$source_dir" log -1 --format=%ct 2>/dev/null || stat -c %Y "$source_dir/CHANGELOG.md"
 }
 
+# A tool of Debian's for the other machine: aarch64-linux-gnu-gcc for aarch64-unknown-linux-gnu.
+cross_tool() { echo "${target/-unknown-/-}-$1"; }
+
 build_programs() { # sets `programs`; paths of this machine do not get into them
     [ -z "$programs" ] || { programs=$(cd "$programs" && pwd); return; }
     local cargo_home=${CARGO_HOME:-$HOME/.cargo} package options=()
     export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$source_dir=/usr/src/hubd --remap-path-prefix=$cargo_home=/usr/src/cargo"
     export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$source_dir=/usr/src/hubd -ffile-prefix-map=$cargo_home=/usr/src/cargo"
-    [ -z "$target" ] || options+=(--target "$target")
+    if [ -n "$target" ]; then
+        options+=(--target "$target")
+        local linker=CARGO_TARGET_${target//-/_}_LINKER
+        export "${linker^^}=$(cross_tool gcc)"
+    fi
     # One by one: together, each would get features that only the other one asked for.
     for package in hubd-helper hubd; do
         (cd "$source_dir" && cargo build --profile dist --locked -p $package ${options[@]+"${options[@]}"})
