@@ -1,11 +1,14 @@
 //! Starts that fail: the page names the step, the cause, the server's last lines, and what to do.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hubd_tests::{Answer, Installation, Person, PersonKind, Setup, Web, processes_of, until};
+use hubd_tests::{
+    Answer, Installation, Person, PersonKind, Setup, Web, processes_of, repository, run, try_run, until,
+};
 
 use crate::Case;
 use crate::browser::Script;
@@ -16,6 +19,7 @@ pub const CASES: &[Case] = &[
     ("missing notebook program is explained", no_program),
     ("server that exits at once is explained with its last lines", exits_at_once),
     ("home that cannot be written is explained", closed_home),
+    ("home without room is told with its figures", full_home),
     ("server that never answers is explained and ended", never_answers),
 ];
 
@@ -102,6 +106,48 @@ fn closed_home(_: &mut Suite) {
     let home = person.home.to_string_lossy().into_owned();
     assert_explains(&answer, &["Spawn failed", "write in the home directory", &home]);
     assert!(installation.sessions().is_empty());
+}
+
+/// A file system of its own over a home; dropping it takes it away.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Ten megabytes, owned by the person, and full.
+    fn full_over(person: &Person) -> Self {
+        let options = format!("size=10m,mode=0700,uid={}", person.uid);
+        run("mount", &["-t", "tmpfs", "-o", &options, "hubt", &person.home.to_string_lossy()]);
+        let disk = Self(person.home.clone());
+        let mut file = fs::File::create(person.home.join("data")).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+        disk
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = try_run("umount", &["--lazy", &self.0.to_string_lossy()]);
+    }
+}
+
+/// The profile that measures is the one that the packages bring.
+fn full_home(_: &mut Suite) {
+    let person = Person::new("hubt-s-full", PersonKind::Ordinary);
+    let program = RootProgram::new("writes", "#!/bin/sh\ncp /bin/sh notes || exit 1\nexec sleep 600\n");
+    let shipped = fs::read_to_string(repository().join("packaging/helper.toml")).unwrap();
+    let room = &shipped[shipped.find("[profile.room]").unwrap()..];
+    let mut setup = with_program(&program.path().to_string_lossy());
+    setup.profiles.push_str(room);
+    let installation = Installation::running(&setup);
+    let disk = SmallDisk::full_over(&person);
+    let answer = failed_page(&installation.web(), &person);
+    let figures = "The disk of your home directory is full (10.0 of 10.0 MB).";
+    assert_explains(
+        &answer,
+        &["Spawn failed", figures, "home-full", "No space left on device", "Delete files"],
+    );
+    assert!(installation.logs().contains(figures.trim_end_matches('.')), "the journal has them, too");
+    assert!(installation.sessions().is_empty());
+    drop(disk);
 }
 
 fn never_answers(suite: &mut Suite) {

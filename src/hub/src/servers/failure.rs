@@ -11,6 +11,7 @@ use hubd_proto::message::{Exited, Refused};
 use serde::Serialize;
 
 use super::names::Which;
+use super::room::Room;
 use crate::helper::HelperError;
 use crate::pages::language::{Language, filled, text};
 use crate::settings::SpawnerSettings;
@@ -207,6 +208,23 @@ impl Failure {
         };
         failure.log = exited.log.clone();
         failure
+    }
+
+    /// Whether the server could write nothing.
+    pub(super) fn is_home_full(&self) -> bool {
+        self.code == HOME_FULL
+    }
+
+    /// Says how full the home is.
+    pub(super) fn tell_room(&mut self, room: Room) {
+        let (used, total) = room.words();
+        self.words.message = if room.is_own {
+            text!("Your home directory is full ({used} of {total}).")
+        } else {
+            text!("The disk of your home directory is full ({used} of {total}).")
+        };
+        self.words.values = vec![("used", used), ("total", total)];
+        self.message = filled(self.words.message, &self.words.values);
     }
 
     /// A ready server ended by itself.

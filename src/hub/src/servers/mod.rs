@@ -21,6 +21,7 @@ mod overrides;
 mod overview;
 mod ready;
 mod registry;
+mod room;
 mod run;
 mod scopes;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::launch::{self, Session, with_store};
 use super::life::{LogQuestion, Orders, Server, started_at};
 use super::names::Which;
 use super::ready::{NotReady, first_answer, shown, version_warning};
-use super::{Failure, NotBegun, Progress, StartRequest, adopt};
+use super::{Failure, NotBegun, Progress, StartRequest, adopt, room};
 use crate::Hub;
 use crate::edge::{Place, guarded};
 use crate::helper::{Event, HelperError};
@@ -70,6 +70,8 @@ pub(super) struct Run {
     served: bool,
     /// Why it ends, if not because somebody wanted it to.
     failure: Option<Failure>,
+    /// Who asked for it, if it was started and not found.
+    request: Option<StartRequest>,
     /// Who waits for the log.
     questions: Vec<LogQuestion>,
     /// Who waits for the route of an adopted server.
@@ -94,6 +96,7 @@ impl Run {
             served: false,
             stop_began: None,
             failure: None,
+            request: None,
             questions: Vec::new(),
             settled: None,
         }
@@ -115,7 +118,9 @@ impl Run {
         let _ = begun.send(Ok(()));
         self.server.progress(Progress::step(20, text!("Opening a session")));
         // A start that has been asked for cannot be taken back: a stop waits for its end.
-        match launch::launch(&self.hub, &self.spawner, &request, &rows).await {
+        let launched = launch::launch(&self.hub, &self.spawner, &request, &rows).await;
+        self.request = Some(request);
+        match launched {
             Ok(session) => self.go_on(session).await,
             Err(failure) => {
                 self.failure = Some(failure);
@@ -302,6 +307,8 @@ impl Run {
     async fn settle(mut self, end: Option<End>) {
         self.remove_route().await;
         self.conclude(end);
+        self.look_at_home().await;
+        self.tell();
         if let Err(error) = clean(&self.hub, &self.server.which).await {
             tracing::error!("cannot clean the records of {}, trying again later: {error}", self.server.which);
             self.hub.servers.remember_unclean(self.server.which.clone());
@@ -338,10 +345,19 @@ impl Run {
         });
     }
 
-    /// Why it ended, told once in the log.
+    /// Says how full a full home is.
+    async fn look_at_home(&mut self) {
+        if let (Some(failure), Some(request)) = (&mut self.failure, &self.request)
+            && failure.is_home_full()
+            && let Some(room) = room::of_full_home(&self.hub, request).await
+        {
+            failure.tell_room(room);
+        }
+    }
+
+    /// Why it ended.
     fn conclude(&mut self, end: Option<End>) {
         let which = &self.server.which;
-        let cancelled = self.orders.stop.is_cancelled();
         match (end, &self.phase) {
             (Some(End::Exited(exited)), Phase::Waiting) if !exited.stopped => {
                 self.failure = Some(Failure::exited_early(&exited));
@@ -353,7 +369,6 @@ impl Run {
                 // Status 0 is somebody who chose "Shut Down" in the server's own menu.
                 if !exited.stopped && exited.code != Some(0) {
                     self.failure = Some(Failure::died(&exited));
-                    return;
                 }
             }
             (Some(End::Exited(exited)), _) => {
@@ -372,10 +387,15 @@ impl Run {
             }
             (None, _) => {}
         }
-        match &self.failure {
-            Some(_) if cancelled => self.failure = None,
-            Some(failure) => failure.tell(which, &self.place, &self.spawner),
-            None => {}
+        if self.orders.stop.is_cancelled() {
+            self.failure = None;
+        }
+    }
+
+    /// Tells a failure once, in the log.
+    fn tell(&self) {
+        if let Some(failure) = &self.failure {
+            failure.tell(&self.server.which, &self.place, &self.spawner);
         }
     }
 }

@@ -138,6 +138,23 @@ async fn an_early_exit_is_noticed_at_once_with_the_last_lines() {
 }
 
 #[tokio::test]
+async fn a_full_home_is_told_with_its_figures_where_they_can_be_had() {
+    let test = TestHub::new().await;
+    for (line, message) in [
+        ("quota 10737418240 10737418240", "Your home directory is full (10.0 of 10.0 GB)."),
+        ("disk 10737418240 10737418240", "The disk of your home directory is full (10.0 of 10.0 GB)."),
+        ("disk 1 10737418240", "There is no room left in your home directory or on its disk."),
+        ("sh: not found", "There is no room left in your home directory or on its disk."),
+    ] {
+        test.helper.script(|script| script.start = OnStart::Full(line));
+        let failure = failure(&started(&test.hub, "alice").await);
+        assert_eq!((failure.code.as_str(), failure.message.as_str()), ("home-full", message));
+        assert_eq!(failure.log.last().map(String::as_str), Some("OSError: No space left on device"));
+        assert_eq!(test.helper.running(), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_never_answers_is_stopped_after_http_timeout() {
     let test = TestHub::with(|settings| settings.spawner.http_timeout = Duration::from_millis(200)).await;
     for how in [OnStart::Mute, OnStart::Broken] {

@@ -35,6 +35,8 @@ pub(crate) enum OnStart {
     Mute,
     /// A server that exits before it listens.
     Exit(i32),
+    /// The same, because there is no room. Whoever asks how much there is gets this line.
+    Full(&'static str),
     /// A refusal.
     Refuse(RefusalCode),
     /// No answer at all until [`FakeHelper::release`].
@@ -299,7 +301,7 @@ impl FakeHelper {
             user: start.user,
             uid: self.0.uid + u32::from(script.wrong_uid),
             server: start.server,
-            profile: ProfileName::default_profile(),
+            profile: start.profile.unwrap_or_else(ProfileName::default_profile),
             pid: 4567,
             started_at: now - script.age_seconds,
             endpoint,
@@ -336,8 +338,17 @@ impl FakeHelper {
     /// The life of one session: control connections, the server, its end.
     async fn live(self, session: Arc<Session>, listener: UnixListener, path: PathBuf, directory: PathBuf) {
         let server = tokio::spawn(serve(session.status.endpoint.clone(), session.how));
-        if let OnStart::Exit(code) = session.how {
-            session.exit.send_replace(Some(End::Exited(exited(Some(code), None, false))));
+        match session.how {
+            OnStart::Exit(code) => {
+                session.exit.send_replace(Some(End::Exited(exited(Some(code), None, false))));
+            }
+            OnStart::Full(line) => {
+                let mut exited = exited(Some(1), None, false);
+                let is_asked = session.status.profile.as_str() == "room";
+                exited.log.push(if is_asked { line } else { "OSError: No space left on device" }.to_owned());
+                session.exit.send_replace(Some(End::Exited(exited)));
+            }
+            _ => {}
         }
         let mut exit = session.exit.subscribe();
         loop {

@@ -19,6 +19,9 @@ const PROGRAMS: &[&str] = &[
     "/usr/bin/jupyter-notebook",
 ];
 
+/// The profile that starts no server: it prints how full a home is.
+const NO_SERVER: &str = "room";
+
 /// Looks at all profiles of the policy, which stands in the file `shown`.
 pub fn profiles(policy: &Table, shown: &Path, found: &mut Vec<Finding>) {
     let none = Table::new();
@@ -26,7 +29,7 @@ pub fn profiles(policy: &Table, shown: &Path, found: &mut Vec<Finding>) {
     if !named.contains_key("default") {
         found.push(profile("default", &none, shown));
     }
-    for (name, table) in named {
+    for (name, table) in named.iter().filter(|(name, _)| *name != NO_SERVER) {
         found.push(profile(name, table.as_table().unwrap_or(&none), shown));
     }
 }
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_default_profile_is_looked_at_also_if_it_is_not_named() {
-        let found = findings("[profile.code]\nprogram = [\"/nonexistent/code-server\"]\n");
+        let found = findings("[profile.room]\n[profile.code]\nprogram = [\"/nonexistent/code-server\"]\n");
         assert_eq!(found.len(), 2);
         assert!(is_ill(&found) && found[1].what.contains("profile code"), "{found:?}");
     }
