@@ -58,6 +58,8 @@ fn json_has_a_line_for_each_event_with_its_fields() {
 /// A socket in place of that of the journal or of syslog, for a daemon in a `/run` of its own.
 struct Collector {
     messages: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// Who holds it keeps the socket from being read.
+    reading: Arc<Mutex<()>>,
     daemon: Daemon,
 }
 
@@ -73,11 +75,13 @@ impl Collector {
         let socket = UnixDatagram::bind(&path).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
         let messages: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
-        let kept = messages.clone();
-        // Whoever logs waits until it is read, as with the real ones.
+        let reading: Arc<Mutex<()>> = Arc::default();
+        let (kept, may_read) = (messages.clone(), reading.clone());
+        // A socket that is not read is full after a few messages, as the real ones.
         std::thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
             while let Ok(length) = socket.recv(&mut buffer) {
+                drop(may_read.lock());
                 kept.lock().unwrap().push(buffer[..length].to_vec());
             }
         });
@@ -93,7 +97,7 @@ impl Collector {
             assert!(process.ended().is_none(), "{}", process.log());
             health(web).then_some(())
         });
-        Some((Self { messages, daemon }, process))
+        Some((Self { messages, reading, daemon }, process))
     }
 
     /// The first message that `wanted` takes.
@@ -164,6 +168,31 @@ fn syslog_gets_lines_with_their_priority() {
     // daemon.warning (RFC 3164): facility 3, severity 4.
     assert!(line.starts_with("<28>") && line.contains(" hubd["), "{line}");
     assert!(nothing_else(&collector.daemon.path("hubd.log")));
+}
+
+#[test]
+fn a_journal_or_syslog_that_hangs_stops_nobody_and_what_is_lost_is_counted() {
+    for (link, log_to) in [("systemd/journal/socket", "journal"), ("syslog", "syslog")] {
+        let (web, hub) = ports();
+        let Some((collector, mut process)) = Collector::start(link, log_to, &web, &hub) else { return };
+        let hangs = collector.reading.lock().unwrap();
+        // Four megabytes wait at most; this is more.
+        let long = format!("/hub/login?next={}", "x".repeat(7000));
+        for _ in 0..900 {
+            assert_eq!(web.get(&long).status, 200);
+        }
+        drop(hangs);
+        let text = collector.message(|message| {
+            let text = String::from_utf8_lossy(message).into_owned();
+            text.contains("log lines were lost").then_some(text)
+        });
+        assert!(text.contains("lost=") || text.contains("LOST\n"), "{text:?}");
+        web.get("/hub/login?again");
+        collector.message(|message| String::from_utf8_lossy(message).contains("?again").then_some(()));
+        // Its last words get out too.
+        process.end();
+        collector.message(|message| String::from_utf8_lossy(message).contains("...done").then_some(()));
+    }
 }
 
 /// Whether standard error got no line of the log.

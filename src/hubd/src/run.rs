@@ -73,17 +73,20 @@ pub fn run(command_line: &CommandLine, environment: Environment) -> anyhow::Resu
     );
     warn_about(&values, command_line, &plan);
     shut_in(&plan);
+    let last_lines = log.detach();
     let sockets = Sockets::of_service_manager(environment.socket_names.as_deref(), environment.keeps_sockets);
     let loaded = Loaded { values, log, file, arguments, environment };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    Ok(match runtime.block_on(serve(plan, loaded, sockets, began)) {
+    let ended = match runtime.block_on(serve(plan, loaded, sockets, began)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
-    })
+    };
+    last_lines.flush();
+    Ok(ended)
 }
 
 /// Locks the process in, before the first thread is there to stay outside.

@@ -11,7 +11,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::ACCESS;
 
 /// Longest log message, in bytes: the rest is cut, so that nobody can fill a disk with one request.
-const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 
 /// `[I 2026-11-21 20:29:38.542 JupyterHub app:3493] text`, as JupyterHub writes it.
 pub struct JupyterHubLines;

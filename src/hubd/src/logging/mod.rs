@@ -2,13 +2,16 @@
 //! neither, or as JSON.
 
 mod file;
+mod journal;
 mod lines;
+mod queue;
 mod syslog;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -17,9 +20,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
 use file::{LogFile, LogWriter};
+use journal::JournalLayer;
 use lines::JupyterHubLines;
 pub use lines::text_of;
+use queue::{Queue, QueueWriter};
 use syslog::SyslogLayer;
+
+/// Longest wait in the end for whoever reads the log.
+const FLUSH_WAIT: Duration = Duration::from_secs(2);
 
 /// The target of the line that each request leaves; what its fields say stands in the line too.
 const ACCESS: &str = "hubd::access";
@@ -121,12 +129,31 @@ impl Levels {
 pub struct Log {
     set: Box<dyn Fn(Targets) + Send + Sync>,
     file: Option<Arc<LogFile>>,
+    queue: Arc<Queue>,
+}
+
+/// What is left of the log for the end of the program.
+pub struct LastLines(Arc<Queue>);
+
+impl LastLines {
+    /// Waits a little until they are out.
+    pub fn flush(&self) {
+        self.0.flush(FLUSH_WAIT);
+    }
 }
 
 impl Log {
     /// Logs more or less from now on.
     pub fn set_levels(&self, levels: &Levels) {
         (self.set)(levels.filter());
+    }
+
+    /// From here on nobody who logs waits for whoever reads it.
+    pub fn detach(&self) -> LastLines {
+        if let Err(error) = self.queue.detach() {
+            tracing::warn!("the log has no thread of its own: {error}");
+        }
+        LastLines(self.queue.clone())
     }
 
     /// Opens the log file anew, after logrotate has moved it.
@@ -137,7 +164,7 @@ impl Log {
     }
 }
 
-type Sink = Box<dyn Layer<Registry> + Send + Sync>;
+type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Starts logging. A destination that is not there is replaced by standard error, with a warning.
 ///
@@ -149,7 +176,7 @@ pub fn start(
     file: Option<&Path>,
     journal_stream: Option<&str>,
 ) -> anyhow::Result<Log> {
-    let (sink, lost) = sink(destination.decided(journal_stream));
+    let (sink, queue, lost) = sink(destination.decided(journal_stream));
     let file = file.map(LogFile::open).transpose()?.map(Arc::new);
     let mut sinks = vec![sink];
     if let Some(file) = &file {
@@ -164,35 +191,52 @@ pub fn start(
     }
     // It fails only when the subscriber is gone, and then nobody logs.
     let set = Box::new(move |filter| handle.reload(filter).unwrap_or_default());
-    Ok(Log { set, file })
+    Ok(Log { set, file, queue })
 }
 
 /// Where lines go, and what could not be reached instead.
-fn sink(destination: Destination) -> (Sink, Option<String>) {
+fn sink(destination: Destination) -> (Boxed, Arc<Queue>, Option<String>) {
     let lost = match destination {
         Destination::Json => {
-            let layer = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
-            return (layer.boxed(), None);
+            let queue = to_stderr();
+            let writer = QueueWriter(queue.clone());
+            let layer = tracing_subscriber::fmt::layer().json().with_writer(move || writer.clone());
+            return (layer.boxed(), queue, None);
         }
-        Destination::Journal => match tracing_journald::layer() {
-            Ok(layer) => {
-                let layer = layer.with_field_prefix(None).with_syslog_identifier("hubd".to_owned());
-                return (layer.boxed(), None);
+        Destination::Journal => match journal::connect() {
+            Ok(sink) => {
+                let queue = Queue::new(sink);
+                return (JournalLayer(queue.clone()).boxed(), queue, None);
             }
             Err(error) => Some(format!("the journal cannot be reached: {error}")),
         },
-        Destination::Syslog => match SyslogLayer::connect() {
-            Ok(layer) => return (layer.boxed(), None),
+        Destination::Syslog => match syslog::connect() {
+            Ok(sink) => {
+                let queue = Queue::new(sink);
+                return (SyslogLayer(queue.clone()).boxed(), queue, None);
+            }
             Err(error) => Some(format!("syslog cannot be reached: {error}")),
         },
         Destination::Stderr | Destination::Auto => None,
     };
     let colour = std::io::stderr().is_terminal();
+    let queue = to_stderr();
+    let writer = QueueWriter(queue.clone());
     let layer = tracing_subscriber::fmt::layer()
         .event_format(JupyterHubLines)
         .with_ansi(colour)
-        .with_writer(std::io::stderr);
-    (layer.boxed(), lost)
+        .with_writer(move || writer.clone());
+    (layer.boxed(), queue, lost)
+}
+
+/// Lines for standard error.
+fn to_stderr() -> Arc<Queue> {
+    let sink = Box::new(|_, line: &[u8]| {
+        // There is nowhere left to report to.
+        let _ = std::io::stderr().write_all(line);
+    });
+    let is_file = std::fs::metadata("/proc/self/fd/2").is_ok_and(|stderr| stderr.is_file());
+    if is_file { Queue::to_file(sink) } else { Queue::new(sink) }
 }
 
 /// Whether standard error is the journal's stream `device:inode`.
@@ -214,7 +258,6 @@ fn stderr_is_gone() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::sync::Mutex;
 
     use tracing::Level;
