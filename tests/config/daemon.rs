@@ -84,12 +84,17 @@ impl Daemon {
 
     /// The command that runs `hubd ARGUMENTS` as the ordinary user, in the directory.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_of(program(), arguments)
+    }
+
+    /// The command that runs a program as the ordinary user, in the directory.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = if nix::unistd::geteuid().is_root() {
             let mut command = Command::new("setpriv");
-            command.args(["--reuid", ACCOUNT, "--regid", "nogroup", "--clear-groups", "--"]).arg(program());
+            command.args(["--reuid", ACCOUNT, "--regid", "nogroup", "--clear-groups", "--"]).arg(program);
             command
         } else {
-            Command::new(program())
+            Command::new(program)
         };
         command.args(arguments).current_dir(self.directory.path());
         command.env_clear().env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8");

@@ -8,7 +8,7 @@ use hubd_hub::settings::{AuthenticatorKind, AuthenticatorSettings};
 use hubd_proxy::Tls;
 use serde::Serialize;
 
-use crate::config::{Argument, Values, access};
+use crate::config::{Argument, Reach, Values, access};
 use crate::logging::Log;
 use crate::run::{self, Environment};
 
@@ -54,29 +54,34 @@ impl Reloader {
         match run::configured(self.file.as_deref(), &self.arguments, &self.environment) {
             Ok((values, plan)) => {
                 let mut old = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-                for change in old.changes(&values) {
+                let reach = self.reach(&plan.settings.authenticator.kind);
+                for change in old.changes(&values, reach) {
                     let list = if change.live { &mut report.applied } else { &mut report.needs_restart };
                     list.push(change.name);
                 }
                 self.log.set_levels(&plan.log_levels);
-                self.apply(plan.settings.authenticator, &values, &mut report);
-                old.take_live(values);
+                if reach == Reach::All {
+                    self.apply(plan.settings.authenticator, &values, &mut report);
+                }
+                old.take_live(values, reach);
             }
             Err(problems) => report.problems.push(problems.to_string()),
         }
         report
     }
 
-    /// Exchanges the rules of who may log in, if they are still for the same authenticator.
+    /// Rules for another authenticator wait for it, which a restart brings.
+    fn reach(&self, new: &AuthenticatorKind) -> Reach {
+        let old = &self.hub.access.load().kind;
+        if std::mem::discriminant(old) == std::mem::discriminant(new) { Reach::All } else { Reach::Logs }
+    }
+
+    /// Exchanges the rules of who may log in.
     fn apply(&self, new: AuthenticatorSettings, values: &Values, report: &mut Report) {
-        let old = self.hub.access.load_full();
-        if std::mem::discriminant(&old.kind) != std::mem::discriminant(&new.kind) {
-            return;
-        }
+        let kind: AuthenticatorKind = self.hub.access.load().kind.clone();
         for warning in access::warnings(values, &new) {
             tracing::warn!("{warning}");
         }
-        let kind: AuthenticatorKind = old.kind.clone();
         self.hub.access.store(Arc::new(AuthenticatorSettings { kind, ..new }));
         if let Err(error) = self.hub.prepare_people() {
             report.problems.push(format!("cannot bring the records up to date: {error}"));

@@ -36,7 +36,7 @@ pub use names::find;
 use names::parent;
 use option::Opt;
 use problem::{Origin, Problem};
-pub use values::Values;
+pub use values::{Reach, Values};
 
 /// The main file when none is named.
 pub const DEFAULT_FILE: &str = "/etc/jupyterhub/hubd.toml";
@@ -255,9 +255,12 @@ mod tests {
             changes.into_iter().map(|change| (change.name, change.live)).collect::<Vec<_>>()
         };
         let port = ("JupyterHub.port".to_owned(), false);
-        assert_eq!(names(old.changes(&new())), [("JupyterHub.log_level".to_owned(), true), port.clone()]);
-        old.take_live(new());
-        assert_eq!(names(old.changes(&new())), [port]);
+        assert_eq!(
+            names(old.changes(&new(), Reach::All)),
+            [("JupyterHub.log_level".to_owned(), true), port.clone()]
+        );
+        old.take_live(new(), Reach::All);
+        assert_eq!(names(old.changes(&new(), Reach::All)), [port]);
     }
 
     #[test]
@@ -278,6 +281,7 @@ mod tests {
                 "Authenticator.blocked_users",
                 "Authenticator.allow_all",
                 "Authenticator.allow_existing_users",
+                "Authenticator.any_allow_config",
                 "Authenticator.username_map",
                 "Authenticator.username_pattern",
                 "Authenticator.manage_groups",

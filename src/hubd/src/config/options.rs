@@ -146,7 +146,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("Authenticator", "blocked_users", Kind::Set, "[]", "Who may not, whatever else is said. Roles, groups and the admin flag are taken from them at the start.").live(),
     opt("Authenticator", "allow_all", Kind::Bool, "", "Everybody who can authenticate may log in. Default: with PAM true if no other option says who may; with dummy true if allowed_users is empty; else false.").live(),
     opt("Authenticator", "allow_existing_users", Kind::Bool, "", "Everybody in the database may log in. Default: true if allowed_users is not empty.").live(),
-    opt("Authenticator", "any_allow_config", Kind::Bool, "false", "Do not warn that nobody may log in."),
+    opt("Authenticator", "any_allow_config", Kind::Bool, "false", "Do not warn that nobody may log in.").live(),
     opt("Authenticator", "username_map", Kind::TextTable, "{}", "Other names for people, after lower-casing: { \"alice.smith\" = \"asmith\" }. The helper starts a server only for the account that logged in, so a mapped name needs a rule in helper.toml(5).").live(),
     opt("Authenticator", "username_pattern", Kind::Text, "\"\"", "Regular expression that names have to match, from their start; nothing holds the end but $.").live(),
     opt("Authenticator", "enable_auth_state", Kind::Bool, "false", "Keep what an authenticator tells of people, encrypted with JUPYTERHUB_CRYPT_KEY, which must be set then. PAM tells nothing; admins see and set it by the API."),

@@ -20,6 +20,22 @@ pub struct Change {
     pub live: bool,
 }
 
+/// How far a reload gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// It applies every option that is live.
+    All,
+    /// Only how much is logged: who may log in is said for another authenticator than the one in use.
+    Logs,
+}
+
+impl Reach {
+    fn applies(self, class: &str, key: &str) -> bool {
+        find(class, key)
+            .is_some_and(|option| option.live && (self == Self::All || option.class == "JupyterHub"))
+    }
+}
+
 /// Every value that was set, with its origin, by class and key.
 #[derive(Debug, Default)]
 pub struct Values {
@@ -132,25 +148,21 @@ impl Values {
     }
 
     /// What changes with `new`.
-    pub fn changes(&self, new: &Values) -> Vec<Change> {
+    pub fn changes(&self, new: &Values, reach: Reach) -> Vec<Change> {
         let mut names: Vec<&(String, &'static str)> = self.set.keys().chain(new.set.keys()).collect();
         names.sort();
         names.dedup();
         let changed =
             names.into_iter().filter(|(class, key)| self.get(&[class], key) != new.get(&[class], key));
         changed
-            .map(|(class, key)| Change {
-                name: format!("{class}.{key}"),
-                live: find(class, key).is_some_and(|option| option.live),
-            })
+            .map(|(class, key)| Change { name: format!("{class}.{key}"), live: reach.applies(class, key) })
             .collect()
     }
 
     /// Takes over what a reload applies; the rest stays, so that the next reload tells it again.
-    pub fn take_live(&mut self, new: Values) {
-        let live = |class: &str, key: &str| find(class, key).is_some_and(|option| option.live);
-        self.set.retain(|(class, key), _| !live(class, key));
-        self.set.extend(new.set.into_iter().filter(|((class, key), _)| live(class, key)));
+    pub fn take_live(&mut self, new: Values, reach: Reach) {
+        self.set.retain(|(class, key), _| !reach.applies(class, key));
+        self.set.extend(new.set.into_iter().filter(|((class, key), _)| reach.applies(class, key)));
     }
 
     fn lookup(&self, class: &str, key: &str) -> Option<&(Value, Origin)> {
