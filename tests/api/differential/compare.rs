@@ -187,12 +187,14 @@ fn cookies(answer: &Answer) -> Vec<String> {
     cookies
 }
 
-/// The first heading of a page.
+/// The text of the first heading of a page.
 fn heading(text: &str) -> String {
     let inner =
         text.split_once("<h1").and_then(|(_, rest)| rest.split_once('>')).map_or("", |(_, rest)| rest);
     let inner = inner.split_once("</h1>").map_or("", |(heading, _)| heading);
-    inner.split_whitespace().collect::<Vec<_>>().join(" ")
+    let text: String =
+        inner.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The last event of a stream: those before it depend on how fast the server starts.

@@ -1,11 +1,11 @@
 """Every button of the pages, pressed without JavaScript and with it, in one colour scheme each."""
 
 import re
-from urllib.parse import quote
 
 from controls import Controls
 from driver import START_LIMIT, URL, done, expect
-from eye import call, log_in, new_page, wait_ready
+from eye import new_page, wait_ready
+from foreign import questions
 from sights import AUTHORIZE
 
 # The hub would be gone.
@@ -302,6 +302,8 @@ def press_all(browser, script):
     sharing(mode, page, name)
     account(mode, page)
     logins(mode, page, name)
+    guest = f"guest-{name}"
+    questions(mode, mode.somebody(guest), guest)
     admin = mode.somebody("ada")
     people_of_admin(mode, admin, newcomers)
     hub_of_admin(mode, admin)

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from driver import START_LIMIT, URL, done, expect
 from eye import CHECK, NASTY, PAM_URL, call, log_in, new_page, wait_ready, weigh
+from foreign import elsewhere
 
 # What an application sends a browser to that it does not know yet.
 AUTHORIZE = (
@@ -92,6 +93,14 @@ def people(browser, eye):
     eye.look(page, "share")
     page.goto(URL + "/hub/admin")
     eye.look(page, "error-403")
+    for slug, name in [("second", "x" * 60), ("third", f"Third {NASTY}")]:
+        assert call(page, "PUT", f"users/alice/servers/{slug}", {"display_name": name}) == 201, slug
+    page.goto(URL + "/hub/home")
+    eye.look(page, "home-named")
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.click(".navbar-toggler")
+    page.click("nav summary")
+    eye.look(page, "menu")
     bob = new_page(browser)
     log_in(bob, "bob")
     bob.goto(link)
@@ -107,6 +116,8 @@ def people(browser, eye):
     bob.goto(AUTHORIZE)
     expect(bob.get_by_role("heading", name="Authorize access")).to_be_visible()
     eye.look(bob, "oauth")
+    elsewhere(bob, "#leave")
+    eye.look(bob, "ask-foreign")
     stopping(bob, eye)
 
 
@@ -164,6 +175,10 @@ def admins(browser, eye):
     eye.look(page, "admin-active")
     page.goto(URL + "/hub/admin?user_search=nobody-at-all")
     eye.look(page, "admin-nobody")
+    page.goto(URL + "/hub/admin?user_search=student&limit=25")
+    page.check("#choose-all")
+    page.click("button[value=join]")
+    eye.look(page, "admin-results")
     for path, name in [
         ("admin/add", "admin-add"),
         ("admin/user/alice", "admin-user"),

@@ -148,7 +148,7 @@ pub fn spawner_value(visit: &Visit, owner: &UserName, server: &ServerName, snaps
         ready => snapshot.state == State::Ready,
         pending => snapshot.state.pending(),
         failure => failure,
-        figures => snapshot.figures.as_ref().map(figures),
+        figures => snapshot.figures.as_ref().and_then(figures),
         started => snapshot.started.map(iso_time),
         culled_at => visit.hub.culled_at(owner, server).map(iso_time),
         url => visit.server_url(owner.as_str(), server.as_str()),
@@ -162,18 +162,21 @@ pub fn spawner_value(visit: &Visit, owner: &UserName, server: &ServerName, snaps
     }
 }
 
-/// What a server uses, in words.
-pub fn figures(figures: &Figures) -> Value {
+/// What a server uses, in words; nothing where the kernel does not count.
+pub fn figures(figures: &Figures) -> Option<Value> {
+    if figures.memory_bytes.is_none() && figures.cpu_percent.is_none() {
+        return None;
+    }
     let share = match (figures.memory_bytes, figures.memory_limit_bytes) {
         (Some(used), Some(limit)) if limit > 0 => Some(used as f64 / limit as f64),
         _ => None,
     };
-    context! {
+    Some(context! {
         memory => figures.memory_bytes.map(size),
         memory_limit => figures.memory_limit_bytes.map(size),
         memory_share => share,
         cpu => figures.cpu_percent.map(|percent| format!("{percent:.0} %")),
-    }
+    })
 }
 
 /// A number of bytes as people read it: `1.4 GB`.

@@ -49,7 +49,7 @@ pub fn target(visit: &Visit, segments: &[(String, String)], scope: &str) -> Resu
     Ok(Target { owner, server })
 }
 
-/// `GET /hub/spawn…`: starts, unless another page sent the browser here.
+/// `GET /hub/spawn…`: shows the form if there is one, else starts, unless another page sent the browser here.
 pub async fn get(visit: Visit, Path(segments): Path<Vec<(String, String)>>) -> Result<Response, PageError> {
     let target = target(&visit, &segments, SCOPE)?;
     check_server_name(&visit, &target)?;
@@ -57,12 +57,12 @@ pub async fn get(visit: Visit, Path(segments): Path<Vec<(String, String)>>) -> R
     if let Some(answer) = already(&visit, &target) {
         return Ok(answer);
     }
-    if !guard::went_here(&visit.parts.headers) {
-        return Ok(ask(&visit, &target));
-    }
     let asks = visit.hub.settings.spawner.options.asks();
     if options.is_none() && asks {
         return spawn_form::page(&visit, &target, None, None);
+    }
+    if !guard::went_here(&visit.parts.headers) {
+        return Ok(ask(&visit, &target));
     }
     match start(&visit, &target, options.clone()).await {
         Err(Refused::Begin(error)) if asks => form_again(&visit, &target, options.as_ref(), &error),

@@ -59,6 +59,10 @@ async fn a_link_that_names_what_there_is_not_shows_the_form() {
     let page = browser.get("/hub/spawn?opt-profile=gpu").await.is(400, "");
     assert!(page.text.contains("There is no environment gpu for you."), "{}", page.text);
     assert!(page.text.contains("id=\"spawn_form\""));
+    browser.headers = vec![("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
+    assert_eq!(browser.get("/hub/spawn").await.is(200, "").heading(), "Server Options");
+    assert_eq!(browser.get("/hub/spawn?opt-profile=small").await.is(200, "").heading(), "Start your server?");
+    browser.headers.clear();
     assert!(
         browser
             .get("/hub/spawn?opt-profile=small")

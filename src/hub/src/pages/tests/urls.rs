@@ -44,7 +44,7 @@ async fn strangers_get_what_jupyterhub_gives_them() {
     ] {
         browser.get(path).await.is(status, location);
     }
-    assert_eq!(browser.get("/hub/nope").await.heading(), "404 : None");
+    assert_eq!(browser.get("/hub/nope").await.heading(), "404<span hidden> : None</span>");
     assert_eq!(browser.get("/hub/error/503").await.heading(), "503 : Service Unavailable");
 }
 
