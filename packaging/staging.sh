@@ -89,7 +89,7 @@ write_completions() { # write_completions FOLDER
 lay_out() { # lay_out FOLDER: programs and everything that is installed beside them
     local folder=$1 part
     mkdir -p "$folder/programs"
-    install -m 755 "$programs/hubd" "$programs"/hubd-{helper,accounts,listen} "$folder/programs/"
+    install -m 755 "$programs/hubd" "$programs"/hubd-{helper,accounts,listen,session} "$folder/programs/"
     for part in man packaging systemd README.md SECURITY.md CHANGELOG.md LICENSE; do
         cp -r "$source_dir/$part" "$folder/$part"
     done

@@ -42,6 +42,16 @@ pub fn program() -> Result<&'static Path> {
     Ok(PROGRAM.get_or_init(|| target.join("debug/hubd-helper")))
 }
 
+/// Programs where a daemon that is not root can run its own, wherever the sources are; with the modes of a package.
+fn copy_programs(dir: &Path) -> Result<()> {
+    for (name, mode) in [("hubd-helper", 0o755), ("hubd-listen", 0o755), ("hubd-session", 0o711)] {
+        let path = dir.join("bin").join(name);
+        fs::copy(program()?.with_file_name(name), &path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
 /// Waits until `condition` holds.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
     let until = Instant::now() + PATIENCE;
@@ -50,6 +60,25 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())
+}
+
+/// The parent of a process.
+pub fn parent_of(pid: i32) -> Result<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, rest) = stat.rsplit_once(") ").context("a name")?;
+    Ok(rest.split(' ').nth(1).context("a parent")?.parse()?)
+}
+
+/// The process that answers for a running server, by the server's own.
+pub fn answering(server: i32) -> Result<i32> {
+    let above = parent_of(server)?;
+    let children = fs::read_to_string(format!("/proc/{above}/task/{above}/children"))?;
+    for pid in children.split_whitespace() {
+        if fs::read_to_string(format!("/proc/{pid}/comm"))?.trim() == "hubd-session" {
+            return Ok(pid.parse()?);
+        }
+    }
+    bail!("nobody answers for the server {server}")
 }
 
 /// A helper that listens in a directory of its own. Dropping it ends the helper and removes everything.
@@ -69,6 +98,9 @@ impl HelperProcess {
         let dir = tempfile::Builder::new().prefix("hubt-h-").tempdir_in("/run")?;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
         fs::create_dir(dir.path().join("bin"))?;
+        if policy.contains("daemon_user") {
+            copy_programs(dir.path())?;
+        }
         let name = dir.path().file_name().context("a name")?.to_string_lossy().to_lowercase();
         let service = Path::new("/etc/pam.d").join(&name);
         fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/pam.d/hubd"), &service)?;
@@ -91,7 +123,8 @@ impl HelperProcess {
 
     fn listen(dir: &Path) -> Result<Child> {
         let audit = fs::File::options().append(true).create(true).open(dir.join("audit"))?;
-        let mut command = Command::new(program()?);
+        let own = dir.join("bin/hubd-helper");
+        let mut command = Command::new(if own.exists() { &own } else { program()? });
         command.arg("--listen").arg(dir.join("run/helper.sock")).arg("--policy").arg(dir.join("helper.toml"));
         Ok(command.stdin(Stdio::null()).stderr(audit).spawn()?)
     }

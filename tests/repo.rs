@@ -12,10 +12,15 @@ const FILE_LINES_MAX: usize = 500;
 /// Source files longer than this are listed, in lines.
 const FILE_LINES_LISTED: usize = 300;
 /// Most lines of code in each root program, without tests and comments: the helper with what the programs share,
-/// the one that makes accounts, and the one that listens where there is no systemd. The aim for the helper is
-/// 1,500, what one person audits in an hour; these limits only fall, so that nothing grows unseen.
-const ROOT_LINES_MAX: [(&str, usize); 3] =
-    [("src/helper/src", 2621), ("src/helper/accounts", 70), ("src/helper/listen", 82)];
+/// the one that makes accounts, the one that listens where there is no systemd, and the one without root that answers
+/// for running servers. The aim for the helper is 1,500, what one person audits in an hour; these limits only fall, so
+/// that nothing grows unseen.
+const ROOT_LINES_MAX: [(&str, usize); 4] = [
+    ("src/helper/src", 2618),
+    ("src/helper/accounts", 70),
+    ("src/helper/listen", 82),
+    ("src/helper/session", 252),
+];
 /// The only file of the helper that may hold `unsafe`.
 const UNSAFE_FILE: &str = "src/helper/src/unix.rs";
 /// What must never be linked into the root helper.

@@ -15,7 +15,7 @@ pub struct Programs {
 impl Programs {
     /// Every program with its name: those of root are beside the helper, which looks for them there.
     pub fn all(&self) -> Vec<(&'static str, PathBuf)> {
-        let of_root = ["hubd-helper", "hubd-accounts", "hubd-listen"];
+        let of_root = ["hubd-helper", "hubd-accounts", "hubd-listen", "hubd-session"];
         let of_root = of_root.map(|name| (name, self.helper.with_file_name(name)));
         [("hubd", self.hubd.clone())].into_iter().chain(of_root).collect()
     }

@@ -68,8 +68,12 @@ for path in ["/etc/shadow", here + "/helper.toml", here + "/state", here + "/sta
 run_one = connect("helper.sock"); send(run_one, start(eve, ticket)); status = get(run_one)
 tell("T5-own", said(status))
 pid = status["started"]["pid"]; parent = int(open(f"/proc/{pid}/stat").read().rsplit(") ", 1)[1].split()[1])
-for who in [pid, parent, 1]:
-    tell("T5-signal", denied(lambda: os.kill(who, 9)))
+# The process that answers runs as the daemon, which may end it, as it may end the session.
+answering = [int(p) for p in open(f"/proc/{parent}/task/{parent}/children").read().split() if int(p) != pid]
+tell("T5-answering", len(answering))
+for who in [pid, parent, 1] + answering:
+    if who not in answering: tell("T5-signal", denied(lambda: os.kill(who, 9)))
+    tell("T5-descriptors", denied(lambda: os.listdir(f"/proc/{who}/fd")))
     tell("T5-look", denied(lambda: open(f"/proc/{who}/environ", "rb").read()))
     tell("T5-memory", denied(lambda: open(f"/proc/{who}/mem", "rb").read(1)))
     tell("T5-trace", "denied" if ctypes.CDLL(None).ptrace(16, who, 0, 0) == -1 else "DONE")
@@ -137,6 +141,7 @@ fn a_stolen_daemon_is_refused_in_every_line_of_the_contract() -> Result<()> {
         let (label, result) = line.split_once(' ').context("a label")?;
         let expected: &[&str] = match label {
             "T5-own" => &["started"],
+            "T5-answering" => &["1"],
             "T8-after" => &["account"],
             "T11-revoke" => &["done"],
             "T2-absent" => &["ticket-missing"],

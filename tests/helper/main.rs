@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used)]
 
 mod accounts;
+mod answering;
 mod hostile;
 mod kills;
 mod limits;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use anyhow::{Result, ensure};
 use hubd_proto::message::{Edge, Endpoint, Listen, RefusalCode, Start};
 use hubd_proto::{ProfileName, Reply, Request, Secret, ServerName};
-use hubd_tests::helper_process::{Connection, HelperProcess, TestUser, shown, start_of, wait_for};
+use hubd_tests::helper_process::{Connection, HelperProcess, TestUser, parent_of, shown, start_of, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -182,10 +182,7 @@ fn killing_the_session_process_ends_the_server_and_blocks_nothing() -> Result<()
     let case = Case::new()?;
     let mut connection = case.helper.connect()?;
     let status = connection.start(case.start("default")?)?;
-    let stat = fs::read_to_string(format!("/proc/{}/stat", status.pid))?;
-    let parent: i32 =
-        stat.rsplit_once(") ").expect("a name").1.split(' ').nth(1).expect("a parent").parse()?;
-    kill(Pid::from_raw(parent), Signal::SIGKILL)?;
+    kill(Pid::from_raw(parent_of(status.pid)?), Signal::SIGKILL)?;
     wait_for("the server's end", || case.user.processes().is_ok_and(|count| count == 0))?;
     let mut again = case.helper.connect()?;
     again.start(case.start("default")?)?;
@@ -199,10 +196,7 @@ fn killing_the_session_process_leaves_nothing_in_the_background() -> Result<()> 
     let mut connection = case.helper.connect()?;
     let status = connection.start(case.start("family")?)?;
     wait_for("the family", || case.user.processes().is_ok_and(|count| count >= 4))?;
-    let stat = fs::read_to_string(format!("/proc/{}/stat", status.pid))?;
-    let parent: i32 =
-        stat.rsplit_once(") ").expect("a name").1.split(' ').nth(1).expect("a parent").parse()?;
-    kill(Pid::from_raw(parent), Signal::SIGKILL)?;
+    kill(Pid::from_raw(parent_of(status.pid)?), Signal::SIGKILL)?;
     let killed_at = std::time::Instant::now();
     wait_for("the end of all", || case.user.processes().is_ok_and(|count| count == 0))?;
     ensure!(killed_at.elapsed() < std::time::Duration::from_secs(5), "{:?}", killed_at.elapsed());
@@ -214,10 +208,7 @@ fn sigterm_to_the_session_process_is_a_stop() -> Result<()> {
     let case = Case::new()?;
     let mut connection = case.helper.connect()?;
     let status = connection.start(case.start("default")?)?;
-    let stat = fs::read_to_string(format!("/proc/{}/stat", status.pid))?;
-    let parent: i32 =
-        stat.rsplit_once(") ").expect("a name").1.split(' ').nth(1).expect("a parent").parse()?;
-    kill(Pid::from_raw(parent), Signal::SIGTERM)?;
+    kill(Pid::from_raw(parent_of(status.pid)?), Signal::SIGTERM)?;
     ensure!(connection.exited()?.stopped);
     case.nothing_is_left()
 }

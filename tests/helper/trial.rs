@@ -31,7 +31,9 @@ fn an_ordinary_user_serves_himself_alone() -> Result<()> {
     fs::write(dir.join("p.toml"), format!("[profile.default]\nprogram = [\"{}\"]\n", server.display()))?;
     let copy = dir.join("hubd-helper");
     fs::copy(program()?, &copy)?;
-    fs::copy(program()?.with_file_name("hubd-listen"), dir.join("hubd-listen"))?;
+    for name in ["hubd-listen", "hubd-session"] {
+        fs::copy(program()?.with_file_name(name), dir.join(name))?;
+    }
     let socket = dir.join("run/helper.sock");
     let mut command = Command::new("setpriv");
     command.args(["--reuid", &user.name, "--regid", &user.name, "--init-groups"]).arg(&copy);

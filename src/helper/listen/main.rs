@@ -86,7 +86,7 @@ fn listen(setup: &Setup, path: &Path, accounts: bool, words: &[String]) -> io::R
         let full = || io::Error::other("too many logins and sessions at once");
         let room = if processes.len() < processes_max { stream } else { Err(full()) };
         let program = if accounts { "hubd-accounts" } else { "hubd-helper" };
-        match room.and_then(|stream| serve(stream, beside(program)?, words)) {
+        match room.and_then(|stream| serve(stream, Command::new(beside(program)?), words)) {
             Ok(process) => processes.push(process),
             Err(error) => {
                 eprintln!("hubd-helper: a connection was dropped, no process for it: {error}");

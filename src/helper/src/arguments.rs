@@ -3,10 +3,11 @@
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use nix::sys::signal::SigSet;
 
+use crate::audit::Record;
 use crate::channel::Channel;
 use crate::policy::{POLICY_PATH, Policy};
 use crate::{cgroup, own_limits, setup::Setup, unix};
@@ -96,19 +97,25 @@ impl Arguments {
             let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
             // Otherwise the daemon would wait for a descriptor that nobody serves any more.
             nix::unistd::dup2_stdin(std::fs::File::open("/dev/null")?)?;
-            Channel::new(&setup, stream)
+            Channel::new(setup.daemon_uid, stream)
         };
         let channel = accept().map_err(|error| {
             format!("standard input is not a connection: {error}; use --listen PATH, or the socket unit")
         })?;
-        channel.into_iter().for_each(|channel| serve(&setup, channel));
+        match channel {
+            Ok(channel) => serve(&setup, channel),
+            Err(reason) => {
+                let reason = reason.as_str();
+                Record { request: "connect", verdict: "refused", reason, ..Record::default() }.write();
+            }
+        }
         Ok(())
     }
 }
 
 /// A program that is installed beside this one.
-pub fn beside(program: &str) -> std::io::Result<Command> {
-    Ok(Command::new(std::env::current_exe()?.with_file_name(program)))
+pub fn beside(program: &str) -> std::io::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(program))
 }
 
 #[cfg(test)]

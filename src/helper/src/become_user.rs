@@ -7,9 +7,10 @@ use std::{ffi::CString, fs::File, path::PathBuf};
 
 use caps::CapSet;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{self, Gid, Pid, Uid};
-use nix::{errno::Errno, sys::prctl};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::{prctl, wait::waitpid};
+use nix::unistd::{self, ForkResult, Gid, Pid, Uid};
+use nix::{errno::Errno, fcntl::OFlag};
 
 use crate::unix;
 
@@ -29,12 +30,12 @@ pub struct Plan {
     pub must_own_home: bool,
     /// Where to write itself into, to be in its control group.
     pub cgroup: Option<File>,
-    /// What to run.
-    pub program: CString,
-    /// Its arguments, beginning with its own name.
+    /// What to run, and its arguments.
     pub arguments: Vec<CString>,
     /// Its whole environment.
     pub environment: Vec<CString>,
+    /// Its standard input.
+    pub input: OwnedFd,
     /// Where its output goes.
     pub output: OwnedFd,
 }
@@ -55,8 +56,26 @@ pub const HOME_OWNER: &str = "owner of the home directory";
 /// The program.
 pub const EXEC: &str = "exec";
 
+/// Makes the child and waits until it runs the program.
+pub fn start(plan: &Plan) -> Result<Pid, Failure> {
+    let system = |errno| ("fork".to_owned(), errno);
+    let (report, child_report) = unistd::pipe2(OFlag::O_CLOEXEC).map_err(system)?;
+    let parent = unistd::getpid();
+    let child = match unix::fork().map_err(system)? {
+        ForkResult::Child => run(plan, parent, child_report),
+        ForkResult::Parent { child } => child,
+    };
+    drop(child_report);
+    wait_for_exec(report).inspect_err(|_| {
+        // It has ended, or is stuck, for instance in a home directory that does not answer.
+        let _ = kill(child, Signal::SIGKILL);
+        let _ = waitpid(child, None);
+    })?;
+    Ok(child)
+}
+
 /// Runs in the child; never returns.
-pub fn run(plan: &Plan, parent: Pid, report: OwnedFd) -> ! {
+fn run(plan: &Plan, parent: Pid, report: OwnedFd) -> ! {
     let mut step = "control group and descriptors";
     let failed = match descriptors(plan, &report) {
         Err(errno) => (report, errno),
@@ -107,14 +126,14 @@ fn steps(plan: &Plan, parent: Pid, step: &mut &str) -> nix::Result<std::convert:
         unistd::access(".", unistd::AccessFlags::W_OK)?;
     }
     *step = EXEC;
-    unistd::execve(&plan.program, &plan.arguments, &plan.environment)
+    unistd::execve(plan.arguments.first().ok_or(Errno::ENOENT)?, &plan.arguments, &plan.environment)
 }
 
-/// Leaves 0 (nothing), 1 and 2 (the log), and the report pipe, which exec closes.
+/// Leaves 0 to 2 and the report pipe, which exec closes.
 fn descriptors(plan: &Plan, report: &OwnedFd) -> nix::Result<OwnedFd> {
     // A zero is the process that writes it.
     plan.cgroup.as_ref().map_or(Ok(0), |entrance| unistd::write(entrance, b"0"))?;
-    unistd::dup2_stdin(File::open("/dev/null").map_err(|_| Errno::ENOENT)?)?;
+    unistd::dup2_stdin(&plan.input)?;
     unistd::dup2_stdout(&plan.output)?;
     unistd::dup2_stderr(&plan.output)?;
     let placed = unix::report_as(report.as_fd(), REPORT)?;
@@ -140,7 +159,7 @@ fn prove_no_way_back(plan: &Plan) -> nix::Result<()> {
 }
 
 /// Waits in the parent for exec: `Ok` when the pipe closed without a report.
-pub fn wait_for_exec(report: OwnedFd) -> Result<(), Failure> {
+fn wait_for_exec(report: OwnedFd) -> Result<(), Failure> {
     let ready = poll(&mut [PollFd::new(report.as_fd(), PollFlags::POLLIN)], EXEC_MILLISECONDS_MAX);
     if ready == Ok(0) {
         return Err((HOME.into(), Errno::ETIMEDOUT));

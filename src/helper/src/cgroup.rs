@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hubd_proto::SessionId;
-use hubd_proto::message::{RefusalCode, SessionStatus};
+use hubd_proto::message::RefusalCode;
 
 use crate::{policy::Limits, refusal::Refusal, setup::Setup};
 
@@ -20,7 +20,8 @@ const EMPTY_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The group of one server. Dropping it ends what is in it, and removes it.
 pub struct Cgroup {
-    directory: PathBuf,
+    /// Its files, which everybody may read.
+    pub directory: PathBuf,
     memory_max: u64,
 }
 
@@ -72,17 +73,9 @@ impl Cgroup {
         File::options().write(true).create(true).truncate(false).open(self.directory.join("cgroup.procs"))
     }
 
-    /// Writes down what it uses now, where the kernel counts that.
-    pub fn tell(&self, status: &mut SessionStatus) {
-        // A file of one number is one without a key; without a limit that is the word "max".
-        status.memory_bytes = self.value("memory.current", "");
-        status.memory_limit_bytes = self.value("memory.max", "");
-        status.cpu_microseconds = self.value("cpu.stat", "usage_usec");
-    }
-
     /// The limit, if the kernel has killed something here for reaching it.
     pub fn out_of_memory(&self) -> Option<u64> {
-        let killed = self.value("memory.events", "oom_kill").is_some_and(|count| count > 0);
+        let killed = figure(&self.directory, "memory.events", "oom_kill").is_some_and(|count| count > 0);
         (killed && self.memory_max > 0).then_some(self.memory_max)
     }
 
@@ -90,11 +83,6 @@ impl Cgroup {
     pub fn kill(&self) {
         // A kernel before 5.14 has no such file; then the processes were signalled one by one.
         let _ = fs::write(self.directory.join("cgroup.kill"), "1");
-    }
-
-    fn value(&self, file: &str, key: &str) -> Option<u64> {
-        let text = fs::read_to_string(self.directory.join(file)).ok()?;
-        text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
     }
 
     fn remove(&self) {
@@ -106,6 +94,12 @@ impl Cgroup {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// The number behind `key` in a file of a group; a file of one number is one without a key, and no limit is a word.
+pub fn figure(group: &Path, file: &str, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(group.join(file)).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
 }
 
 impl Drop for Cgroup {

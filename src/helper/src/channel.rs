@@ -1,16 +1,17 @@
 //! One connection with the daemon, one message at a time, each in the state in which it is legal.
 
 use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
-use std::{os::fd::AsFd, os::unix::net::UnixStream};
 
 use hubd_proto::frame::{self, FrameError};
 use hubd_proto::{Reply, Request};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::Uid;
 
 use crate::dispatch::{self, State};
-use crate::{audit::Record, setup::Setup};
 
 /// Longest time that a message may take once its first byte is there, and a reply to be taken.
 const MESSAGE_TIME_MAX: Duration = Duration::from_secs(5);
@@ -35,16 +36,18 @@ pub struct Channel(UnixStream);
 
 impl Channel {
     /// Takes the connection over, if the kernel says that the daemon is at its other end.
-    pub fn new(setup: &Setup, stream: UnixStream) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// The connection failed; the inner one says who it is instead.
+    pub fn new(daemon: Uid, stream: UnixStream) -> io::Result<Result<Self, String>> {
         let peer = getsockopt(&stream, PeerCredentials)?;
-        if peer.uid() != setup.daemon_uid.as_raw() {
-            let reason = format!("the peer is uid {}, process {}, not the daemon", peer.uid(), peer.pid());
-            Record { request: "connect", verdict: "refused", reason: &reason, ..Record::default() }.write();
-            return Ok(None);
+        if peer.uid() != daemon.as_raw() {
+            let who = format!("the peer is uid {}, process {}, not the daemon", peer.uid(), peer.pid());
+            return Ok(Err(who));
         }
         stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(MESSAGE_TIME_MAX))?;
-        Ok(Some(Self(stream)))
+        Ok(Ok(Self(stream)))
     }
 
     /// A second handle on the same connection, for the PAM conversation.
@@ -76,6 +79,12 @@ impl Channel {
 impl AsFd for Channel {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+impl From<Channel> for OwnedFd {
+    fn from(channel: Channel) -> Self {
+        channel.0.into()
     }
 }
 

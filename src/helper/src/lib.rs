@@ -2,14 +2,16 @@
 //!
 //! `hubd-helper` (main.rs) checks logins with PAM and starts people's servers as themselves;
 //! `hubd-accounts` (../accounts) makes accounts; `hubd-listen` (../listen) stands in for systemd's socket
-//! units. One thread, one connection, one process. Read `dispatch.rs` next.
+//! units; `hubd-session` (../session), which has no privilege, answers for running servers. One thread, one
+//! connection, one process. Read `dispatch.rs` next.
 
 pub mod account;
 pub mod arguments;
 pub mod audit;
 mod become_user;
-mod cgroup;
+pub mod cgroup;
 pub mod channel;
+pub mod control;
 pub mod dispatch;
 mod environment;
 mod log;
@@ -27,7 +29,7 @@ mod session;
 pub mod setup;
 pub mod supervise;
 pub mod ticket;
-mod unix;
+pub mod unix;
 
 #[global_allocator]
 static ALLOCATOR: unix::WipingAllocator = unix::WipingAllocator;

@@ -1,7 +1,7 @@
 //! hubd-helper: checks logins with PAM and starts people's servers as themselves.
 
 use std::os::unix::process::CommandExt;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use hubd_helper::arguments::{Arguments, beside};
 use hubd_helper::{audit::Record, dispatch, ticket};
@@ -26,7 +26,7 @@ fn work(arguments: &Arguments) -> Result<(), String> {
 /// Goes on as another program of this package, with the same arguments.
 fn become_program(name: &str) -> Result<(), String> {
     let error = match beside(name) {
-        Ok(mut command) => command.args(std::env::args_os().skip(1)).exec(),
+        Ok(path) => Command::new(path).args(std::env::args_os().skip(1)).exec(),
         Err(error) => error,
     };
     Err(format!("{name}, which is installed beside hubd-helper, cannot be run: {error}"))

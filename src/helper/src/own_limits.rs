@@ -2,9 +2,8 @@
 
 use caps::{CapSet, CapsHashSet};
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, getgroups, setgroups};
+use nix::unistd::setgroups;
 
 use crate::{account::Account, setup::Setup};
 
@@ -13,16 +12,6 @@ use crate::{account::Account, setup::Setup};
 const NEVER_NEEDED: &str = "
     CAP_BLOCK_SUSPEND CAP_BPF CAP_CHECKPOINT_RESTORE CAP_LINUX_IMMUTABLE CAP_MKNOD CAP_NET_RAW
     CAP_PERFMON CAP_SYSLOG CAP_SYS_BOOT CAP_SYS_MODULE CAP_SYS_RAWIO CAP_SYS_TIME CAP_WAKE_ALARM";
-
-/// Limits that PAM may set for a session and that must not bind the process above it.
-const LIMITS: [Resource; 6] = [
-    Resource::RLIMIT_AS,
-    Resource::RLIMIT_CORE,
-    Resource::RLIMIT_CPU,
-    Resource::RLIMIT_DATA,
-    Resource::RLIMIT_FSIZE,
-    Resource::RLIMIT_NOFILE,
-];
 
 /// The SELinux context of this program's one thread, see proc_pid_attr(5).
 const CONTEXT: &str = "/proc/thread-self/attr/current";
@@ -47,35 +36,9 @@ pub fn enter_session_domain() -> std::io::Result<()> {
     if session == context { Ok(()) } else { std::fs::write(CONTEXT, session) }
 }
 
-/// This process's limits and groups, kept while PAM sets those of the session.
-pub struct Kept {
-    limits: Vec<(Resource, rlim_t, rlim_t)>,
-    groups: Option<Vec<Gid>>,
-}
-
 /// Makes this process look like a fresh login for PAM and the fork. The account's groups come first, as in
-/// login(1), so that PAM modules can add to them.
-pub fn of_a_session(setup: &Setup, account: &Account) -> nix::Result<Kept> {
+/// login(1), so that PAM modules can add to them. As there, the process above a session keeps what PAM then sets.
+pub fn enter_login(setup: &Setup, account: &Account) -> nix::Result<()> {
     umask(Mode::from_bits_truncate(0o022));
-    let keep = |&limit: &Resource| getrlimit(limit).ok().map(|(soft, hard)| (limit, soft, hard));
-    let limits = LIMITS.iter().filter_map(keep).collect();
-    let mut groups = None;
-    if setup.root {
-        groups = Some(getgroups()?);
-        setgroups(&account.groups()?)?;
-    }
-    Ok(Kept { limits, groups })
-}
-
-impl Kept {
-    /// After the fork: the session's limits and groups are the child's alone.
-    pub fn take_back(self) -> nix::Result<()> {
-        umask(Mode::from_bits_truncate(0o077));
-        for (limit, soft, hard) in self.limits {
-            // A hard limit that PAM lowered cannot be raised without CAP_SYS_RESOURCE; then the process
-            // lives within it.
-            let _ = setrlimit(limit, soft, hard);
-        }
-        self.groups.map_or(Ok(()), |groups| setgroups(&groups))
-    }
+    if setup.root { setgroups(&account.groups()?) } else { Ok(()) }
 }

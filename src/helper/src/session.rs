@@ -1,25 +1,26 @@
 //! A start, step by step: permission, account, rates, PAM session, places, then the fork.
 
-use std::{os::fd::OwnedFd, os::unix::fs::DirBuilderExt, path::Path};
+use std::os::unix::{ffi::OsStrExt, fs::DirBuilderExt};
+use std::{fs::File, iter, path::Path};
 
 use hubd_proto::message::{Endpoint, Listen, RefusalCode, SessionStatus, Start, StartService};
 use hubd_proto::{ProfileName, Reply, SessionId};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{ForkResult, getgroups, getpid, pipe2};
+use nix::unistd::{getgroups, pipe2};
 use nix::{errno::Errno, fcntl::OFlag};
 use sha2::{Digest, Sha256};
 
 use crate::become_user::{self, EXEC, Failure, HOME, HOME_OWNER, Plan, c_string};
 use crate::cgroup::{self, Cgroup};
+use crate::control::{Control, Told};
 use crate::policy::{Limits, Profile, Service};
 use crate::rates::{Charge, take_or_wait};
 use crate::setup::{Setup, now};
 use crate::supervise::{self, Running};
 use crate::{
-    account::Account, audit::Record, channel::Channel, log::Log, login::Login, pam::Pam, places::Places,
+    account::Account, audit::Record, channel::Channel, login::Login, pam::Pam, places::Places,
     refusal::Refusal,
 };
-use crate::{environment, own_limits, permission, program, service, unix};
+use crate::{environment, log, own_limits, permission, program, service};
 
 /// A request for something to run.
 pub enum Asked {
@@ -62,10 +63,10 @@ pub fn run(setup: &Setup, mut channel: Channel, asked: Asked) {
         Ok(mut running) => {
             let (uid, session) = (Some(running.status.uid), running.status.session.as_str());
             Record { verdict: "accepted", uid, session, ..record }.write();
-            // If the daemon is gone already, the session lives on behind its control socket.
-            if channel.send(&Reply::Started(running.status.clone())).is_ok() {
-                running.connections.push_back(channel);
-            }
+            let figures = running.cgroup.as_ref().map(|group| group.directory.clone());
+            let told = Told::Runs(Box::new(running.status.clone()), figures, setup.policy.log_bytes);
+            running.control.handed.push(channel.into());
+            running.control.tell(&told);
             supervise::run(setup, running);
         }
         Err(refusal) => {
@@ -100,9 +101,8 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
     let program = program::choose(&profile, setup.root)?;
     let edge = if service.is_some() { None } else { program::edge(&profile, &program, request.listen)? };
     let for_edge = (socket.as_str(), edge.map(|_| program.as_path()));
-    let mut words = program::arguments(policy, &profile, request, for_edge)?;
-    let program = program.to_string_lossy().into_owned();
-    words.insert(0, program.clone());
+    let words = program::arguments(policy, &profile, request, for_edge)?.into_iter().map(c_string);
+    let words = iter::once(c_string(program.as_os_str().as_bytes())).chain(words).collect();
     take_rates(setup, &account)?;
     places.reserve(setup, &account)?;
     let mut pam = match pam {
@@ -114,7 +114,11 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
     let listener = places.listen(setup).map_err(|e| Refusal::system("the control socket", e))?;
     places.make_directory(setup, &account).map_err(|e| Refusal::system("the server's directory", e))?;
     let system = |error: Errno| Refusal::system("starting a process", error);
-    let own = own_limits::of_a_session(setup, &account).map_err(system)?;
+    let (output, plan_output) = pipe2(OFlag::O_CLOEXEC).map_err(system)?;
+    let [log, older_log] =
+        log::open(setup, &account, service.is_some()).map_err(|error| Refusal::system("the log", error))?;
+    let control = Control::start(setup, vec![listener.into(), output, log.into(), older_log.into()])?;
+    own_limits::enter_login(setup, &account).map_err(system)?;
     // With the umask of a login: the server may read what it has and uses.
     let cgroup = cgroup::make(setup, &session, &limits)?;
     let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose();
@@ -122,7 +126,6 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
     if !setup.root {
         make_home(&account.home)?;
     }
-    let (output, plan_output) = pipe2(OFlag::O_CLOEXEC).map_err(system)?;
     let plan = Plan {
         root: setup.root,
         uid: account.uid,
@@ -132,21 +135,20 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
         home: service.and_then(|s| s.directory.clone()).unwrap_or_else(|| account.home.clone()),
         must_own_home: service.is_none_or(|service| service.directory.is_none()),
         cgroup: entrance.map_err(|error| Refusal::system("the control group", error))?,
-        program: c_string(program),
-        arguments: words.into_iter().map(c_string).collect(),
+        arguments: words,
         environment: environment::build(&account, from_pam, &profile, wanted, &places.directory),
+        input: File::open("/dev/null").map_err(|error| Refusal::system("standard input", error))?.into(),
         output: plan_output,
     };
     let signals = supervise::prepare().map_err(|error| Refusal::system("preparing the session", error))?;
-    let child = fork(&plan).map_err(|failure| failed(&account, &plan, failure));
-    own.take_back().map_err(system)?;
+    let child = become_user::start(&plan).map_err(|failure| failed(&account, &plan, failure))?;
     let status = SessionStatus {
         session,
         user: account.name,
         uid: account.uid.as_raw(),
         server: request.server.clone(),
         profile: profile_name(request),
-        pid: child?.as_raw(),
+        pid: child.as_raw(),
         started_at: now(),
         endpoint: match request.listen {
             _ if service.is_some() => Endpoint::Service,
@@ -160,8 +162,7 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
         memory_limit_bytes: None,
         cpu_microseconds: None,
     };
-    let log = Log::open(setup, &status);
-    Ok(Running { status, output, listener, signals, connections: [].into(), log, pam, places, cgroup })
+    Ok(Running { status, control, signals, pam, places, cgroup })
 }
 
 /// The profile's limits, with those of the account's groups in their place; the first group that has one wins.
@@ -202,33 +203,16 @@ fn session_id(account: &Account, request: &Start, service: Option<&Service>) -> 
     SessionId::from_parts(account.uid.as_raw(), hash)
 }
 
-/// Makes the child and waits until it runs the program.
-fn fork(plan: &Plan) -> Result<nix::unistd::Pid, Failure> {
-    let system = |errno| ("fork".to_owned(), errno);
-    let (report, child_report): (OwnedFd, OwnedFd) = pipe2(OFlag::O_CLOEXEC).map_err(system)?;
-    let parent = getpid();
-    let child = match unix::fork().map_err(system)? {
-        ForkResult::Child => become_user::run(plan, parent, child_report),
-        ForkResult::Parent { child } => child,
-    };
-    drop(child_report);
-    become_user::wait_for_exec(report).inspect_err(|_| {
-        // It has ended, or is stuck, for instance in a home directory that does not answer.
-        let _ = kill(child, Signal::SIGKILL);
-        let _ = nix::sys::wait::waitpid(child, None);
-    })?;
-    Ok(child)
-}
-
 fn failed(account: &Account, plan: &Plan, (step, errno): Failure) -> Refusal {
     let (home, name, why) = (plan.home.display(), &account.name, errno.desc());
+    let program = plan.arguments.first().cloned().unwrap_or_default();
     use RefusalCode::{BecomeUserFailed, ExecFailed, HomeUnusable};
     let (code, message) = match step.as_str() {
         HOME => (HomeUnusable, format!("{name} cannot enter or write in the home directory {home}: {why}.")),
         HOME_OWNER => {
             (HomeUnusable, format!("The home {home} does not belong to {name}; run: chown {name}: {home}"))
         }
-        EXEC => (ExecFailed, format!("{name} cannot execute {}: {why}.", plan.program.to_string_lossy())),
+        EXEC => (ExecFailed, format!("{name} cannot execute {}: {why}.", program.to_string_lossy())),
         _ => (BecomeUserFailed, format!("Becoming {name} failed at {step}: {why}.")),
     };
     Refusal::new(code, message)

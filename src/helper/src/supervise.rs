@@ -1,34 +1,25 @@
-//! The process above a running server: it answers the daemon, keeps the output, ends what the server
-//! left behind, and closes the PAM session that it opened.
+//! The process above a running server: it ends the server when asked, then what the server left behind, and
+//! closes the PAM session that it opened. The daemon is answered by another process, see `control.rs`.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
-use std::{collections::VecDeque, fs, io, os::unix::net::UnixListener};
+use std::{fs, io, os::fd::AsFd};
 
 use hubd_proto::message::{Exited, SessionStatus};
-use hubd_proto::{Reply, Request};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::{errno::Errno, sys::prctl, unistd::Pid};
 
-use crate::channel::{Channel, ChannelError};
-use crate::{
-    audit::Record, cgroup::Cgroup, dispatch::State, log::Log, pam::Pam, places::Places, setup::Setup,
-};
+use crate::control::{Control, Told, VIOLATION};
+use crate::{audit::Record, cgroup::Cgroup, pam::Pam, places::Places, setup::Setup};
 
-/// Most control connections at a time; a further one pushes the oldest out.
-const CONNECTIONS_MAX: usize = 8;
 /// How long what a server left behind has between SIGTERM and SIGKILL.
 const LEFTOVER_TIME: Duration = Duration::from_secs(5);
 /// How long SIGKILL is repeated before the session gives up and says so.
 const KILL_TIME_MAX: Duration = Duration::from_secs(10);
 /// How often leftovers are looked for while they are being ended.
 const LEFTOVER_INTERVAL: Duration = Duration::from_millis(50);
-/// Bytes of output taken at a time: as much as a pipe holds, see pipe(7).
-const OUTPUT_BYTES: usize = 64 * 1024;
 /// What ends a session from outside: SIGTERM and SIGINT, as when the machine goes down.
 const END: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
 
@@ -36,16 +27,10 @@ const END: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
 pub struct Running {
     /// What it is.
     pub status: SessionStatus,
-    /// What it prints.
-    pub output: OwnedFd,
-    /// The control socket.
-    pub listener: UnixListener,
+    /// Who answers for it.
+    pub control: Control,
     /// SIGCHLD, and what asks for the end.
     pub signals: SignalFd,
-    /// Who is connected.
-    pub connections: VecDeque<Channel>,
-    /// The output's last lines and its place.
-    pub log: Log,
     /// The PAM session.
     pub pam: Option<Pam>,
     /// What has to be removed at the end.
@@ -64,7 +49,7 @@ enum Phase {
     Leftovers(Instant),
 }
 
-/// Serves the session until nothing of it runs any more.
+/// Stays until nothing of the session runs any more.
 pub fn run(setup: &Setup, mut running: Running) {
     let exited = serve(setup, &mut running).unwrap_or_else(|error| {
         // Without its loop the session cannot be served: nothing of it may stay behind.
@@ -74,24 +59,18 @@ pub fn run(setup: &Setup, mut running: Running) {
     });
     let reason = match (exited.stopped, exited.code, exited.signal) {
         _ if exited.out_of_memory.is_some() => "out of memory".to_owned(),
-        _ if !children().is_empty() => "some of its processes cannot be ended".to_owned(),
+        _ if !running.leftovers().is_empty() => "some of its processes cannot be ended".to_owned(),
         (true, ..) => "stopped".to_owned(),
         (_, Some(code), _) => format!("exit status {code}"),
         (.., signal) => format!("signal {}", signal.unwrap_or(0)),
     };
-    let status = &running.status;
-    let (user, uid, session) = (status.user.as_str(), Some(status.uid), status.session.as_str());
-    Record { request: "exit", verdict: "ended", user, uid, session, reason: &reason, ..Record::default() }
-        .write();
-    let Running { mut connections, pam, places, cgroup, .. } = running;
+    Record { reason: &reason, ..running.record("exit", "ended") }.write();
+    let Running { control, pam, places, cgroup, .. } = running;
     // Everything is gone before the daemon hears of it, so that it may start the server again at once.
     drop(cgroup);
     drop(pam);
     drop(places);
-    for connection in &mut connections {
-        // A daemon that does not listen any more finds out from the missing socket.
-        let _ = connection.send(&Reply::Exited(exited.clone()));
-    }
+    control.end(exited);
 }
 
 /// Before the fork: orphans of the server become children of this process; signals become readable.
@@ -103,66 +82,48 @@ pub fn prepare() -> io::Result<SignalFd> {
 }
 
 fn serve(setup: &Setup, running: &mut Running) -> io::Result<Exited> {
-    fcntl(&running.output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     let stop_time = Duration::from_secs(setup.policy.stop_seconds.into());
-    let (mut phase, mut ended, mut output_open) = (Phase::Runs, (None, None), true);
+    let (mut phase, mut ended) = (Phase::Runs, (None, None));
     // The first round looks at everything: the server may have ended before it began.
     loop {
-        output_open &= running.take_output();
         while let Some(signal) = running.signals.read_signal()? {
             running.status.stopping |= END.iter().any(|end| *end as u32 == signal.ssi_signo);
         }
-        let (server, all) = reap(running.server())?;
-        if let Some(status) = server {
-            (phase, ended) = (Phase::Leftovers(Instant::now()), status);
-            signal_children(Signal::SIGTERM);
+        match running.control.heard() {
+            Some(VIOLATION) => running.record("control", "violation").write(),
+            // Whatever else it says is a stop, as its end is.
+            heard => running.status.stopping |= heard.is_some(),
         }
-        running.accept(setup);
-        running.answer();
+        if let Some(status) = running.reap()? {
+            (phase, ended) = (Phase::Leftovers(Instant::now()), status);
+            running.signal_leftovers(Signal::SIGTERM);
+        }
         match phase {
             Phase::Runs if running.status.stopping => {
                 let _ = kill(running.server(), Signal::SIGTERM);
+                running.control.tell(&Told::Stopping);
                 phase = Phase::Stopping(Instant::now() + stop_time);
             }
             Phase::Stopping(kill_at) if Instant::now() >= kill_at => {
                 let _ = kill(running.server(), Signal::SIGKILL);
                 phase = Phase::Stopping(Instant::now() + KILL_TIME_MAX);
             }
-            Phase::Leftovers(since) if all || since.elapsed() > LEFTOVER_TIME + KILL_TIME_MAX => {
-                running.take_output();
+            Phase::Leftovers(since)
+                if running.leftovers().is_empty() || since.elapsed() > LEFTOVER_TIME + KILL_TIME_MAX =>
+            {
                 let ((code, signal), stopped) = (ended, running.status.stopping);
                 let killed = signal == Some(libc::SIGKILL) && !stopped;
                 let out_of_memory =
                     running.cgroup.as_ref().filter(|_| killed).and_then(Cgroup::out_of_memory);
-                return Ok(Exited { code, signal, stopped, out_of_memory, log: running.log.last_lines() });
+                return Ok(Exited { code, signal, stopped, out_of_memory, log: Vec::new() });
             }
             Phase::Leftovers(since) if since.elapsed() > LEFTOVER_TIME => {
                 running.cgroup.iter().for_each(Cgroup::kill);
-                signal_children(Signal::SIGKILL);
+                running.signal_leftovers(Signal::SIGKILL);
             }
             _ => {}
         }
-        running.wait(phase, output_open)?;
-    }
-}
-
-type ExitStatus = (Option<i32>, Option<i32>);
-
-/// Collects every child that has ended: the server's own status if it is among them, and whether no
-/// child is left at all.
-fn reap(server: Pid) -> io::Result<(Option<ExitStatus>, bool)> {
-    let mut found = None;
-    loop {
-        match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) if pid == server => found = Some((Some(code), None)),
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == server => {
-                found = Some((None, Some(signal as i32)))
-            }
-            Ok(WaitStatus::StillAlive) => return Ok((found, false)),
-            Err(Errno::ECHILD) => return Ok((found, true)),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+        running.wait(phase)?;
     }
 }
 
@@ -173,20 +134,51 @@ pub fn children() -> Vec<Pid> {
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }
 
-fn signal_children(signal: Signal) {
-    for pid in children() {
-        // One that ended just now is collected in the next round.
-        let _ = kill(pid, signal);
-    }
-}
-
 impl Running {
     fn server(&self) -> Pid {
         Pid::from_raw(self.status.pid)
     }
 
+    fn record<'a>(&'a self, request: &'a str, verdict: &'a str) -> Record<'a> {
+        let status = &self.status;
+        let (user, uid, session) = (status.user.as_str(), Some(status.uid), status.session.as_str());
+        Record { request, verdict, user, uid, session, ..Record::default() }
+    }
+
+    /// What is left beside the process that answers the daemon. None can end unseen while the list is read, because
+    /// only this process collects them.
+    fn leftovers(&self) -> Vec<Pid> {
+        children().into_iter().filter(|pid| !self.control.is(*pid)).collect()
+    }
+
+    fn signal_leftovers(&self, signal: Signal) {
+        for pid in self.leftovers() {
+            // One that ended just now is collected in the next round.
+            let _ = kill(pid, signal);
+        }
+    }
+
+    /// Collects every child that has ended, and gives code and signal of the server if it is among them.
+    fn reap(&mut self) -> io::Result<Option<(Option<i32>, Option<i32>)>> {
+        let mut found = None;
+        loop {
+            let (pid, status) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, (Some(code), None)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, (None, Some(signal as i32))),
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(found),
+                Ok(_) | Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            if self.control.is(pid) {
+                self.control.collected();
+            } else if pid == self.server() {
+                found = Some(status);
+            }
+        }
+    }
+
     /// Sleeps until something happens, or the next deadline.
-    fn wait(&self, phase: Phase, output_open: bool) -> io::Result<()> {
+    fn wait(&self, phase: Phase) -> io::Result<()> {
         let timeout = match phase {
             Phase::Runs => PollTimeout::NONE,
             Phase::Leftovers(_) => LEFTOVER_INTERVAL.try_into().unwrap_or(PollTimeout::ZERO),
@@ -194,71 +186,11 @@ impl Running {
                 until.saturating_duration_since(Instant::now()).try_into().unwrap_or(PollTimeout::MAX)
             }
         };
-        let mut descriptors = vec![self.signals.as_fd(), self.listener.as_fd()];
-        descriptors.extend(self.connections.iter().map(Channel::as_fd));
-        descriptors.extend(output_open.then(|| self.output.as_fd()));
-        let mut watched: Vec<_> =
-            descriptors.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let descriptors = [Some(self.signals.as_fd()), self.control.line()].into_iter().flatten();
+        let mut watched: Vec<_> = descriptors.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut watched, timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(errno.into()),
-        }
-    }
-
-    fn accept(&mut self, setup: &Setup) {
-        match self.listener.accept() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Ok((stream, _)) => self.connections.extend(Channel::new(setup, stream).ok().flatten()),
-            // Somebody hung up, or no descriptor is left: then the oldest connection gives its own.
-            Err(_) => drop(self.connections.pop_front()),
-        }
-        if self.connections.len() > CONNECTIONS_MAX {
-            self.connections.pop_front();
-        }
-    }
-
-    /// Answers who has asked; drops who breaks the rules or is gone.
-    fn answer(&mut self) {
-        let mut connections = std::mem::take(&mut self.connections);
-        // One request of each in a round, so that nobody keeps the session from the others.
-        connections.retain_mut(|connection| match self.answer_one(connection) {
-            Ok(()) | Err(ChannelError::Silent) => true,
-            Err(ChannelError::Closed) => false,
-            Err(ChannelError::Violation(reason)) => {
-                let (session, reason) = (self.status.session.as_str(), reason.as_str());
-                Record { request: "control", verdict: "violation", reason, session, ..Record::default() }
-                    .write();
-                false
-            }
-        });
-        self.connections = connections;
-    }
-
-    /// One request, if one has come.
-    fn answer_one(&mut self, connection: &mut Channel) -> Result<(), ChannelError> {
-        let reply = match connection.receive(State::Running, Duration::ZERO)? {
-            Request::Status => {
-                self.cgroup.iter().for_each(|cgroup| cgroup.tell(&mut self.status));
-                Reply::Status(self.status.clone())
-            }
-            Request::Log => Reply::Log(self.log.last_lines()),
-            _ => {
-                self.status.stopping = true;
-                Reply::Done
-            }
-        };
-        connection.send(&reply)
-    }
-
-    /// Takes what the server has printed; `false` at its end.
-    fn take_output(&mut self) -> bool {
-        let mut buffer = [0; OUTPUT_BYTES];
-        match nix::unistd::read(&self.output, &mut buffer) {
-            Ok(count) => {
-                self.log.take(buffer.get(..count).unwrap_or_default());
-                count > 0
-            }
-            Err(errno) => matches!(errno, Errno::EAGAIN | Errno::EINTR),
         }
     }
 }

@@ -6,8 +6,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{c_int, c_uint, c_void};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::io::IoSliceMut;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, cmsg_space, recvmsg};
 use nix::{errno::Errno, unistd::ForkResult};
 use pam_client::{Context, ConversationHandler};
 use zeroize::Zeroize;
@@ -84,6 +86,24 @@ pub fn no_fail_delay<C: ConversationHandler>(context: &mut Context<C>) -> pam_cl
 
 /// The item's number in `security/_pam_types.h`.
 const PAM_FAIL_DELAY: c_int = 10;
+
+/// Receives one packet and the descriptors that come with it, at most `descriptors_max`, see unix(7).
+pub fn receive(
+    line: BorrowedFd<'_>,
+    packet: &mut [u8],
+    descriptors_max: usize,
+) -> nix::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = vec![0; cmsg_space::<[RawFd; 1]>() * descriptors_max];
+    let (mut buffers, flags) = ([IoSliceMut::new(packet)], MsgFlags::MSG_CMSG_CLOEXEC);
+    let received = recvmsg::<()>(line.as_raw_fd(), &mut buffers, Some(&mut space), flags)?;
+    let mut descriptors = Vec::new();
+    for message in received.cmsgs()? {
+        let ControlMessageOwned::ScmRights(numbers) = message else { continue };
+        // SAFETY: the kernel has just opened these numbers for this process, and nobody else has them.
+        descriptors.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+    }
+    Ok((received.bytes, descriptors))
+}
 
 /// Places the report pipe of `become_user.rs` at `number`, to be closed by exec, see dup3(2).
 pub fn report_as(pipe: BorrowedFd<'_>, number: c_uint) -> nix::Result<OwnedFd> {
