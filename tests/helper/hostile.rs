@@ -49,7 +49,7 @@ for name in ["root", "daemon", "nobody"]:
 tell("T1-setuid", denied(lambda: os.setuid(0)))
 # T2: somebody who has not logged in; with another's ticket; on another's login
 tell("T2-absent", ask(start(victim)))
-held, r = login(eve, password); ticket = r["authenticated"]["ticket"]
+held, r = login(eve, password); ticket = r["authenticated"]["ticket"]; tell("T2-own-login", said(r))
 tell("T2-others-ticket", ask(start(victim, ticket)))
 send(held, start(victim)); tell("T2-others-login", said(get(held)))
 # T3: program, directory, groups, limits, label; variables
@@ -82,16 +82,14 @@ for body in [start(eve, ticket), {"answer": {"text": "x"}}, {"signal": 9}]: tell
 # T12: more sessions, more starts
 tell("T12-sessions", ask(start(eve, ticket, server="two")))
 tell("T12-same", ask(start(eve, ticket)))
-for _ in range(4): rate = ask(start(eve, ticket, server="three"))
-tell("T12-rate", rate)
+for _ in range(4): tell("T12-rate", ask(start(eve, ticket, server="three")))
 # T6: accounts
 tell("T6-login-socket", ask({"create_account": {"user": "hubt-made-by-a-thief"}}))
 tell("T6-off", ask({"create_account": {"user": "hubt-made-by-a-thief"}}, "accounts.sock"))
 tell("T6-fields", ask({"create_account": {"user": "hubt-x", "uid": 0, "shell": "/bin/sh"}}, "accounts.sock"))
 # T7: guessing
-for name in [victim, locked, "hubt-nobody-at-all", "root"]: tell("T7-guess", said(login(name, "guess")[1]))
-for _ in range(4): guess = said(login(victim, "guess")[1])
-tell("T7-rate", guess)
+for name in [victim, locked, "hubt-nobody-at-all", "root", victim]: tell("T7-guess", said(login(name, "guess")[1]))
+for _ in range(3): tell("T7-rate", said(login(victim, "guess")[1]))
 # T8: what is too much
 tell("T8-long", ask(b"x" * 10, head=b"hub\x04" + struct.pack(">I", 1 << 30)))
 tell("T8-deep", ask(b"[" * 16000))
@@ -141,6 +139,7 @@ fn a_stolen_daemon_is_refused_in_every_line_of_the_contract() -> Result<()> {
         let (label, result) = line.split_once(' ').context("a label")?;
         let expected: &[&str] = match label {
             "T5-own" => &["started"],
+            "T2-own-login" => &["authenticated"],
             "T5-answering" => &["1"],
             "T8-after" => &["account"],
             "T11-revoke" => &["done"],
@@ -170,28 +169,46 @@ fn a_stolen_daemon_is_refused_in_every_line_of_the_contract() -> Result<()> {
     }
     ensure!(seen.len() == 12, "not every line was tried: {seen:?}");
     let audit = helper.audit();
-    for record in [
-        "start refused user=root",
-        "start refused user=",
-        "protocol violation",
-        "control violation",
-        "create_account refused user=hubt-made-by-a-thief",
-        "authenticate refused user=hubt-nobody-at-all",
-        "reason=rate-limited",
-        "reason=environment-refused",
-        "reason=argument-refused",
-        "reason=too-many-sessions",
-        "revoke accepted",
-    ] {
-        ensure!(audit.contains(record), "no record {record:?}:\n{audit}");
-    }
-    let violations = said.lines().filter(|line| line.ends_with(" protocol")).count();
-    ensure!(
-        audit.matches("protocol violation").count() >= violations,
-        "violations without a record: {audit}"
-    );
+    every_attempt_is_recorded(&said, &audit)?;
     ensure!(!audit.contains("authenticate accepted user=root"), "a record was forged: {audit}");
     ensure!(!audit.contains(PASSWORD), "a password is in the records");
     ensure!(nix::unistd::User::from_name("hubt-made-by-a-thief")?.is_none());
+    Ok(())
+}
+
+/// Holds each line of the attacker's against the next record. What the kernel denied, the helper has not seen; records
+/// of control sockets come from another process, so their place among the others is not certain.
+fn every_attempt_is_recorded(said: &str, audit: &str) -> Result<()> {
+    let of_control = "hubd-helper: control violation user=hubt-eve-";
+    // The test itself is root, and looks whether the helper listens.
+    let (control, mut records): (Vec<&str>, Vec<&str>) = audit
+        .lines()
+        .filter(|record| !record.contains("connect refused reason=the peer is uid 0,"))
+        .partition(|record| record.starts_with(of_control));
+    ensure!(control.len() == said.lines().filter(|line| line.starts_with("T5-control ")).count(), "{audit}");
+    records.reverse();
+    for line in said.lines() {
+        let (label, result) = line.split_once(' ').context("a label")?;
+        let login = label.starts_with("T7-");
+        let (begin, code) = match result {
+            "denied" | "closed" | "1" => continue,
+            "protocol" => ("protocol violation reason=", ""),
+            "started" => ("start accepted user=hubt-eve-", ""),
+            "authenticated" => ("authenticate accepted user=hubt-eve-", ""),
+            "account" => ("check_account accepted user=hubt-eve-", ""),
+            "done" => ("revoke accepted user=hubt-eve-", ""),
+            "login-refused" => ("authenticate refused user=", ""),
+            "not-available" => ("create_account refused user=hubt-made-by-a-thief", result),
+            code if login => ("authenticate refused user=hubt-victim-", code),
+            code => ("start refused user=", code),
+        };
+        let record = records.pop().with_context(|| format!("{line} has no record:\n{audit}"))?;
+        let begins = record.strip_prefix("hubd-helper: ").is_some_and(|record| record.starts_with(begin));
+        let source = !login || record.contains(" source=192.0.2.7 ");
+        let gives_reason = record.contains(&format!("reason={code}")) || record.contains(" accepted ");
+        ensure!(begins && source && gives_reason, "{line} is not what was recorded: {record}\n{audit}");
+    }
+    let last = records.pop().context("the end of the session")?;
+    ensure!(last.contains("exit ended") && records.is_empty(), "nobody did: {last} {records:?}");
     Ok(())
 }
