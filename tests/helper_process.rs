@@ -71,14 +71,18 @@ pub fn parent_of(pid: i32) -> Result<i32> {
 
 /// The process that answers for a running server, by the server's own.
 pub fn answering(server: i32) -> Result<i32> {
-    let above = parent_of(server)?;
+    answering_below(parent_of(server)?)
+}
+
+/// The same, by the process above the server.
+pub fn answering_below(above: i32) -> Result<i32> {
     let children = fs::read_to_string(format!("/proc/{above}/task/{above}/children"))?;
     for pid in children.split_whitespace() {
         if fs::read_to_string(format!("/proc/{pid}/comm"))?.trim() == "hubd-session" {
             return Ok(pid.parse()?);
         }
     }
-    bail!("nobody answers for the server {server}")
+    bail!("nobody answers below {above}")
 }
 
 /// A helper that listens in a directory of its own. Dropping it ends the helper and removes everything.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use hubd_proto::{Reply, Request};
 use hubd_tests::helper_process::{
-    HelperProcess, PASSWORD, TestUser, answering, parent_of, start_of, wait_for,
+    HelperProcess, PASSWORD, TestUser, answering, answering_below, parent_of, start_of, wait_for,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -107,6 +107,28 @@ fn the_end_of_the_process_that_answers_is_the_end_of_the_session() -> Result<()>
     ensure!(helper.audit().contains("exit ended"), "{}", helper.audit());
     helper.connect()?.start(start_of(&user.name, Some(&ticket.ticket))?)?;
     Ok(())
+}
+
+#[test]
+fn a_server_whose_answering_process_has_ended_before_it_began_is_ended() -> Result<()> {
+    let helper = HelperProcess::start(POLICY)?;
+    helper.script("server", FAMILY)?;
+    let (begun, go) = (helper.dir.path().join("begun"), helper.dir.path().join("go"));
+    let wait =
+        format!("echo $PPID >{0}; while ! [ -e {1} ]; do sleep 0.05; done", begun.display(), go.display());
+    let script =
+        helper.script("wait", &format!("#!/bin/sh\n[ $PAM_TYPE = open_session ] || exit 0\n{wait}\n"))?;
+    helper.add_to_pam_service(&format!("session required pam_exec.so {}", script.display()))?;
+    let user = TestUser::make("early", &[])?;
+    let mut connection = helper.login(&user)?.0;
+    connection.send(&Request::Start(Box::new(start_of(&user.name, None)?)))?;
+    let above = || fs::read_to_string(&begun).ok()?.trim().parse().ok();
+    wait_for("the session's opening", || above().is_some())?;
+    // pam_exec runs the script right below the process that will be above the server.
+    kill(Pid::from_raw(answering_below(above().context("a process")?)?), Signal::SIGKILL)?;
+    fs::write(&go, "")?;
+    ensure!(connection.receive().is_err(), "somebody answers");
+    nothing_is_left(&helper, &user)
 }
 
 #[test]

@@ -19,27 +19,28 @@ const CLEAN_TIME: Duration = Duration::from_secs(5);
 /// From one point to the next: a login or start takes some hundred milliseconds.
 const STEP: Duration = Duration::from_millis(13);
 
-/// Which processes are killed at a point: those above servers and of logins, those that answer for servers, both.
-const KILLED: [&[&str]; 3] = [&["hubd-helper"], &["hubd-session"], &["hubd-session", "hubd-helper"]];
-
-fn children(parent: &str, name: &str) -> Result<Vec<String>> {
-    let listed = Command::new("pgrep").args(["-P", parent, "-x", name]).output()?;
+/// The children of processes, whatever their name is, or only those of a name.
+fn children(parents: &[String], name: &str) -> Result<Vec<String>> {
+    if parents.is_empty() {
+        return Ok(Vec::new());
+    }
+    let listed = Command::new("pgrep").args(["-P", &parents.join(","), name]).output()?;
     Ok(String::from_utf8_lossy(&listed.stdout).split_whitespace().map(str::to_owned).collect())
 }
 
-/// Kills the processes of these names that serve a connection now.
-fn kill_all(helper: &HelperProcess, names: &[&str]) -> Result<()> {
-    let above = children(&helper.id().to_string(), "hubd-helper")?;
-    for name in names {
-        let listed = match *name {
-            "hubd-helper" => above.clone(),
-            _ if above.is_empty() => Vec::new(),
-            name => children(&above.join(","), name)?,
-        };
-        for pid in listed {
-            // One that has just ended by itself is as good.
-            let _ = kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL);
-        }
+/// Kills what serves a connection now: the processes above servers and of logins, those that answer for servers, or
+/// both, by turns.
+fn kill_all(helper: &HelperProcess, point: u32) -> Result<()> {
+    let above = children(&[helper.id().to_string()], "")?;
+    let answering = children(&above, "hubd-session")?;
+    let killed = match point % 3 {
+        1 if !answering.is_empty() => answering,
+        2 => [answering, above].concat(),
+        _ => above,
+    };
+    for pid in killed {
+        // One that has just ended by itself is as good.
+        let _ = kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL);
     }
     Ok(())
 }
@@ -47,7 +48,7 @@ fn kill_all(helper: &HelperProcess, names: &[&str]) -> Result<()> {
 fn clean(helper: &HelperProcess, user: &TestUser, ticket: &Secret, point: u32) -> Result<()> {
     let began = Instant::now();
     wait_for("the end of all processes", || user.processes().is_ok_and(|count| count == 0))?;
-    let listener = helper.id().to_string();
+    let listener = [helper.id().to_string()];
     wait_for("the end of who answered", || {
         children(&listener, "hubd-session").is_ok_and(|left| left.is_empty())
     })?;
@@ -85,8 +86,7 @@ fn a_kill_at_any_point_of_login_start_and_stop_leaves_nothing() -> Result<()> {
         if point % 4 == 2 {
             connection.send(&Request::Stop)?;
         }
-        let which = usize::try_from(point)? % KILLED.len();
-        kill_all(&helper, KILLED.get(which).copied().unwrap_or_default())?;
+        kill_all(&helper, point)?;
         drop(connection);
         clean(&helper, &user, &ticket, point)?;
     }

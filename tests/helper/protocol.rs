@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use hubd_proto::message::{Answer, Authenticate, RefusalCode};
 use hubd_proto::{Reply, Request, UserName, frame};
-use hubd_tests::helper_process::{HelperProcess, TestUser, shown, start_of, wait_for};
+use hubd_tests::helper_process::{HelperProcess, PASSWORD, TestUser, shown, start_of, wait_for};
 
 fn frame_of(body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
@@ -181,5 +181,35 @@ fn a_hanging_conversation_blocks_nobody() -> Result<()> {
         hanging.push(connection);
     }
     helper.login(&user)?;
+    Ok(())
+}
+
+#[test]
+fn a_module_that_hangs_blocks_nobody_else() -> Result<()> {
+    let helper = HelperProcess::start("[profile.default]\nprogram = [\"{dir}/bin/server\"]\n")?;
+    helper.script("server", "#!/bin/sh\nexec sleep 1000\n")?;
+    let (slow, quick) = (TestUser::make("slow", &[])?, TestUser::make("quick", &[])?);
+    let go = helper.dir.path().join("go");
+    let wait = format!("while ! [ -e {} ]; do sleep 0.05; done", go.display());
+    let module =
+        helper.script("module", &format!("#!/bin/sh\n[ $PAM_USER != {} ] || {wait}\n", slow.name))?;
+    helper.add_to_pam_service(&format!("auth required pam_exec.so {}", module.display()))?;
+    let mut hanging = Vec::new();
+    for _ in 0..8 {
+        let mut connection = helper.connect()?;
+        let user = UserName::new(&*slow.name)?;
+        let prompt = connection.ask(&Request::Authenticate(Authenticate { user, source: None }))?;
+        ensure!(matches!(prompt, Reply::Prompt(_)), "{}", shown(&prompt));
+        connection.send(&answer(PASSWORD))?;
+        hanging.push(connection);
+    }
+    let mut connection = helper.login(&quick)?.0;
+    connection.start(start_of(&quick.name, None)?)?;
+    ensure!(connection.stop()?.stopped);
+    std::fs::write(&go, "")?;
+    for connection in &mut hanging {
+        let end = connection.receive()?;
+        ensure!(matches!(end, Reply::Authenticated(_)), "{}", shown(&end));
+    }
     Ok(())
 }

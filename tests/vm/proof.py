@@ -237,7 +237,9 @@ def selinux(machine, web):
         assert domain in who["context"], who
         above = machine.run(f"ps -o label= -p $(ps -o ppid= -p {who['pid']})")
         assert ":hubd_session_t:" in above, above
-        good(f"{user}'s login in hubd_helper_t, session in hubd_session_t, server in {who['context']}")
+        answering = machine.run("ps -e -o label=,comm= | grep hubd-session")
+        assert ":hubd_control_t:" in answering, answering
+        good(f"{user}'s login in hubd_helper_t, session in hubd_session_t, server in {who['context']}, asked in hubd_control_t")
         words(web.page("/hub/home")[1])
         web.server("background")
         machine.run("systemctl restart hubd")
@@ -249,7 +251,7 @@ def selinux(machine, web):
     credentials(machine)
     denied = machine.output("ausearch -m avc,user_avc,selinux_err -i | grep -E 'hubd' ; journalctl -k --no-pager | grep -E 'avc: .*hubd'")[1]
     assert not denied, denied
-    good("nothing was denied to hubd_t, hubd_helper_t, hubd_session_t")
+    good("nothing was denied to hubd_t, hubd_helper_t, hubd_session_t, hubd_control_t")
 
 
 def credentials(machine):

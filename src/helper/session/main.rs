@@ -79,6 +79,7 @@ impl Session {
             .map_err(|_| io::Error::other("not all descriptors came"))?;
         let output = Output::new(pipe, [log.into(), older_log.into()], log_bytes)?;
         let (listener, connections) = (UnixListener::from(listener), VecDeque::new());
+        listener.set_nonblocking(true)?;
         let mut session = Self { line, status: *status, group, listener, connections, output };
         let started = Reply::Started(session.status.clone());
         // If the daemon is gone already, the session lives on behind its control socket.

@@ -80,7 +80,8 @@ impl Control {
         Ok(Self { process: Some(process), line: Some(line), handed })
     }
 
-    /// Tells it something. If that fails, the line is closed: it ends then, and the session with it.
+    /// Tells it something. If that fails, the line is closed: the process ends then, if it has not ended already, and
+    /// with it the session.
     pub fn tell(&mut self, told: &Told) {
         let handed = std::mem::take(&mut self.handed);
         let numbers: Vec<_> = handed.iter().map(AsRawFd::as_raw_fd).collect();

@@ -130,7 +130,7 @@ fn charges(setup: &Setup, request: &Authenticate) -> [Charge; 3] {
 /// Waits for the next full `refusal_seconds` after the last answer, so that neither a fast refusal nor a
 /// slow hash shows why.
 fn wait_until_due(setup: &Setup, answered_at: Instant) {
-    let step = u64::from(setup.policy.refusal_seconds.max(1)) * 1000;
+    let step = u64::from(setup.policy.refusal_seconds.get()) * 1000;
     let passed = u64::try_from(answered_at.elapsed().as_millis()).unwrap_or(0);
     std::thread::sleep(Duration::from_millis(step - passed % step));
 }

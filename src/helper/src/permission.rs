@@ -131,7 +131,8 @@ fn powerful<'a>(setup: &'a Setup, account: &Account) -> Result<Option<&'a str>, 
     member_of(account, &setup.policy.fresh_password_groups)
 }
 
-fn member_of<'a>(account: &Account, groups: &'a [String]) -> Result<Option<&'a str>, Refusal> {
+/// The first of `groups` that the account is a member of.
+pub fn member_of<'a>(account: &Account, groups: &'a [String]) -> Result<Option<&'a str>, Refusal> {
     account.member_of(groups).map_err(|error| Refusal::system("looking groups up failed", error))
 }
 

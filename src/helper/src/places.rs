@@ -1,21 +1,22 @@
 //! What a session has in the file system: its lock, its control socket, its server's directory.
 
 use std::fs::{self, DirBuilder, File};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::{io, os::unix::net::UnixListener};
 
 use hubd_proto::{SessionId, message::RefusalCode};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::Mode;
 
-use crate::setup::{Setup, bind, locked, open_directory, open_own, remove_if_there};
+use crate::setup::{Setup, locked, open_directory, open_own, remove_if_there};
 use crate::{account::Account, refusal::Refusal};
 
 /// The paths of one session; no name is part of them, only its id. Dropping it removes them.
 pub struct Places {
     lock_path: PathBuf,
-    control: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
     /// The server's own directory.
     pub directory: PathBuf,
     /// Held for as long as the session is there. Without it nothing here is ours to remove.
@@ -63,13 +64,6 @@ impl Places {
         }
         self.lock = lock_file(&self.lock_path).map_err(failed)?;
         self.lock.as_ref().map(|_| ()).ok_or_else(running)
-    }
-
-    /// The control socket, in place of one left behind by a killed process: the session's lock is ours.
-    pub fn listen(&self, setup: &Setup) -> io::Result<UnixListener> {
-        let listener = bind(setup, &self.control)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
     }
 
     /// The directory for the server's own socket: for its user and the daemon's group, nobody else.

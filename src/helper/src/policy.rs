@@ -1,7 +1,7 @@
 //! Root's policy: `/etc/jupyterhub/helper.toml`, see helper.toml(5). Every key has a default.
 
 use std::path::{Path, PathBuf};
-use std::{collections::BTreeMap, fs::File, io::Read, os::unix::fs::MetadataExt};
+use std::{collections::BTreeMap, fs::File, io::Read, num::NonZeroU16, os::unix::fs::MetadataExt};
 
 use hubd_proto::{ProfileName, ServerName, UserName};
 use serde::Deserialize;
@@ -52,25 +52,25 @@ pub struct Policy {
     pub create_system_users: bool = false,
     pub account_shell: String = "/bin/bash".into(),
     pub account_groups: Vec<String> = Vec::new(),
-    pub accounts_per_minute: u32 = 60,
+    pub accounts_per_minute: NonZeroU16 = nonzero(60),
     pub accounts_max: u32 = 1000,
     pub accounts_dir: PathBuf = "/var/lib/hubd-helper".into(),
     pub runtime_dir: PathBuf = "/run/hubd".into(),
     pub state_dir: PathBuf = "/run/hubd-helper".into(),
     pub log_dir: PathBuf = "/var/log/hubd".into(),
     pub log_bytes: u64 = 10 * 1024 * 1024,
-    pub ticket_days: u32 = 14,
+    pub ticket_days: NonZeroU16 = nonzero(14),
     pub login_hold_seconds: u32 = 300,
     pub conversation_seconds: u32 = 180,
-    pub refusal_seconds: u32 = 2,
+    pub refusal_seconds: NonZeroU16 = nonzero(2),
     pub stop_seconds: u32 = 30,
     pub sessions_per_user: u32 = 10,
     pub sessions_in_all: u32 = 2000,
-    pub starts_per_minute: u32 = 600,
-    pub starts_per_user_per_minute: u32 = 20,
-    pub failures_per_minute: u32 = 1200,
-    pub failures_per_source_per_minute: u32 = 300,
-    pub failures_per_user_per_minute: u32 = 12,
+    pub starts_per_minute: NonZeroU16 = nonzero(600),
+    pub starts_per_user_per_minute: NonZeroU16 = nonzero(20),
+    pub failures_per_minute: NonZeroU16 = nonzero(1200),
+    pub failures_per_source_per_minute: NonZeroU16 = nonzero(300),
+    pub failures_per_user_per_minute: NonZeroU16 = nonzero(12),
     pub allow_arguments: Vec<String> = Vec::new(),
     pub allow_environment: Vec<String> = Vec::new(),
     pub home_template: String = "{runtime_dir}/homes/{user}".into(),
@@ -168,6 +168,10 @@ impl Limits {
     }
 }
 
+fn nonzero(number: u16) -> NonZeroU16 {
+    NonZeroU16::new(number).unwrap_or(NonZeroU16::MIN)
+}
+
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
@@ -199,7 +203,6 @@ impl Policy {
 
     fn check(&self) -> Result<(), String> {
         let relative = |dir: &Path| (!dir.is_absolute()).then_some("must be an absolute path");
-        let outside = |number: &u32| (!(1..=60_000).contains(number)).then_some("must be 1 to 60000");
         // Linux-PAM turns the name into small letters, and a file that it does not find then into `other`.
         let service_good = ProfileName::new(&*self.pam_service).is_ok();
         let wrong = [
@@ -207,14 +210,6 @@ impl Policy {
             ("state_dir", relative(&self.state_dir)),
             ("log_dir", relative(&self.log_dir)),
             ("accounts_dir", relative(&self.accounts_dir)),
-            ("accounts_per_minute", outside(&self.accounts_per_minute)),
-            ("ticket_days", outside(&self.ticket_days)),
-            ("refusal_seconds", outside(&self.refusal_seconds)),
-            ("starts_per_minute", outside(&self.starts_per_minute)),
-            ("starts_per_user_per_minute", outside(&self.starts_per_user_per_minute)),
-            ("failures_per_minute", outside(&self.failures_per_minute)),
-            ("failures_per_source_per_minute", outside(&self.failures_per_source_per_minute)),
-            ("failures_per_user_per_minute", outside(&self.failures_per_user_per_minute)),
             ("min_uid", (self.min_uid == 0).then_some("must be at least 1: root never runs a server")),
             ("max_uid", (self.min_uid > self.max_uid).then_some("must not be below min_uid")),
             ("pam_service", (!service_good).then_some("must be a file in /etc/pam.d, in small letters")),

@@ -5,7 +5,7 @@
 //! wait. So a key slows down and is never locked, and a key that is free again needs no record.
 
 use std::io::{self, Read, Seek, Write};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU16, time::Duration};
 
 use hubd_proto::message::RefusalCode;
 use nix::time::{ClockId, clock_gettime};
@@ -28,8 +28,8 @@ pub struct Charge {
 
 impl Charge {
     /// At most `per_minute` of `key`.
-    pub fn new(key: impl Into<String>, per_minute: u32) -> Self {
-        Self { key: key.into(), interval: WINDOW_MILLISECONDS / u64::from(per_minute.max(1)) }
+    pub fn new(key: impl Into<String>, per_minute: NonZeroU16) -> Self {
+        Self { key: key.into(), interval: WINDOW_MILLISECONDS.div_ceil(per_minute.get().into()) }
     }
 }
 
@@ -111,9 +111,13 @@ fn take(times: &mut Times, charges: &[Charge], now: u64) -> u64 {
 mod tests {
     use super::*;
 
+    fn charge(key: &str, per_minute: u16) -> Charge {
+        Charge::new(key, NonZeroU16::new(per_minute).expect("not zero"))
+    }
+
     #[test]
     fn a_minute_holds_its_number_then_slows_and_never_locks() {
-        let (mut times, charge) = (Times::new(), [Charge::new("k", 12)]);
+        let (mut times, charge) = (Times::new(), [charge("k", 12)]);
         for _ in 0..12 {
             assert_eq!(take(&mut times, &charge, 1_000_000), 0);
         }
@@ -126,7 +130,7 @@ mod tests {
     #[test]
     fn a_refused_charge_pushes_no_key_on() {
         let mut times = Times::new();
-        let both = [Charge::new("all", 100), Charge::new("one", 1)];
+        let both = [charge("all", 100), charge("one", 1)];
         assert_eq!(take(&mut times, &both, 5_000), 0);
         let before = times.clone();
         assert!(take(&mut times, &both, 5_000) > 0);
@@ -136,6 +140,6 @@ mod tests {
     #[test]
     fn a_time_from_before_a_reboot_does_not_lock() {
         let mut times = Times::from([("k".to_owned(), u64::MAX / 2)]);
-        assert!(take(&mut times, &[Charge::new("k", 12)], 1_000) <= 5_000);
+        assert!(take(&mut times, &[charge("k", 12)], 1_000) <= 5_000);
     }
 }

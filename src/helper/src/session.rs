@@ -14,7 +14,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::control::{Control, Told};
 use crate::policy::{Limits, Profile, Service};
 use crate::rates::{Charge, take_or_wait};
-use crate::setup::{Setup, now};
+use crate::setup::{Setup, bind, now};
 use crate::supervise::{self, Running};
 use crate::{
     account::Account, audit::Record, channel::Channel, login::Login, pam::Pam, places::Places,
@@ -111,7 +111,7 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
     };
     let limits = limits(setup, &account, &profile)?;
     profile.environment.extend(limits.variables());
-    let listener = places.listen(setup).map_err(|e| Refusal::system("the control socket", e))?;
+    let listener = bind(setup, &places.control).map_err(|e| Refusal::system("the control socket", e))?;
     places.make_directory(setup, &account).map_err(|e| Refusal::system("the server's directory", e))?;
     let system = |error: Errno| Refusal::system("starting a process", error);
     let (output, plan_output) = pipe2(OFlag::O_CLOEXEC).map_err(system)?;
@@ -169,8 +169,7 @@ fn start(setup: &Setup, request: &Start, grant: Grant) -> Result<Running, Refusa
 fn limits(setup: &Setup, account: &Account, profile: &Profile) -> Result<Limits, Refusal> {
     let mut limits = profile.limits.clone();
     for (group, other) in setup.policy.group.iter().rev() {
-        let member = account.member_of(std::slice::from_ref(group));
-        let member = member.map_err(|error| Refusal::system("looking groups up failed", error))?;
+        let member = permission::member_of(account, std::slice::from_ref(group))?;
         limits = member.map(|_| limits.clone().with(other)).unwrap_or(limits);
     }
     Ok(limits)

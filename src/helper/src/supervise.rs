@@ -170,7 +170,9 @@ impl Running {
                 Err(errno) => return Err(errno.into()),
             };
             if self.control.is(pid) {
+                // Nobody could ask about the server any more, nor have it ended.
                 self.control.collected();
+                self.status.stopping = true;
             } else if pid == self.server() {
                 found = Some(status);
             }

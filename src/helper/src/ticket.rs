@@ -45,7 +45,7 @@ pub fn create(setup: &Setup, account: &Account) -> io::Result<(Secret, u64)> {
         uid: account.uid.as_raw(),
         name: account.name.to_string(),
         created_at: now(),
-        expires_at: now() + u64::from(setup.policy.ticket_days) * DAY_SECONDS,
+        expires_at: now() + u64::from(setup.policy.ticket_days.get()) * DAY_SECONDS,
         boot_id: boot_id()?,
         was_locked: account.is_locked(),
     };
