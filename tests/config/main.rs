@@ -10,4 +10,5 @@ mod logs;
 mod people;
 mod reload;
 mod secrets;
+mod systemd;
 mod words;
