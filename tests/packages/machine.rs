@@ -8,8 +8,7 @@ use hubd_tests::{Process, run, until};
 use nix::sched::{CloneFlags, setns};
 
 /// What the machine has beside a minimal Debian: what any server has, and Python for the notebook.
-const INSTALLED: &str =
-    "systemd,systemd-sysv,dbus,libpam-systemd,passwd,procps,python3,ca-certificates,iproute2,adduser";
+const INSTALLED: &str = "systemd,systemd-sysv,dbus,libpam-systemd,passwd,procps,python3,ca-certificates,iproute2,adduser,logrotate";
 /// Where the installed system is kept between runs; each machine writes into memory above it.
 const BASE: &str = "/var/tmp/hubd-tests-debian";
 /// How long the machine may take to start; it takes about one second.
