@@ -3,7 +3,7 @@
 
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$source_dir/Cargo.toml" | head -n 1)
-output=$source_dir/target/packages programs='' suffix='' target=''
+output=$source_dir/target/packages programs='' suffix='' target='' generator=''
 
 options() { # options ARGUMENT...: the command line, the same for both
     while [ $# -gt 0 ]; do
@@ -12,6 +12,7 @@ options() { # options ARGUMENT...: the command line, the same for both
         --programs) programs=${2:?--programs needs a folder}; shift 2 ;;
         --suffix) suffix=${2:?--suffix needs a text}; shift 2 ;;
         --target) target=${2:?--target needs a triple}; shift 2 ;;
+        --generator) generator=${2:?--generator needs a program}; shift 2 ;;
         --help | -h) usage; exit 0 ;;
         *) usage >&2; exit 2 ;;
         esac
@@ -75,11 +76,11 @@ compile_policy() { # compile_policy FOLDER
 
 # Completions come from the program itself; one for another machine does not run here, so then from a build for this one.
 write_completions() { # write_completions FOLDER
-    local generator=$programs/hubd
-    if [ -n "$target" ]; then
+    if [ -n "$target" ] && [ -z "$generator" ]; then
         (cd "$source_dir" && cargo build --locked -p hubd)
         generator=${CARGO_TARGET_DIR:-$source_dir/target}/debug/hubd
     fi
+    generator=${generator:-$programs/hubd}
     mkdir "$1/completions"
     "$generator" completions bash >"$1/completions/hubd"
     "$generator" completions zsh >"$1/completions/_hubd"
