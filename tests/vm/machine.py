@@ -49,13 +49,13 @@ class Machine:
             except OSError:
                 time.sleep(0.1)
         # Before the shell is there, the line echoes what is sent, and may cut it: a short command that shows itself
-        # only when it is run.
+        # only when it is run, and of which no piece leaves the shell waiting for the end of a quotation.
         said = b""
         while b"ready" not in said:
             self.check(end, "a shell")
-            self.agent.sendall(b"echo re''ady\n")
             self.agent.settimeout(2)
             try:
+                self.agent.sendall(b"echo re\\ady\n")
                 said += self.agent.recv(4096)
             except TimeoutError:
                 pass
