@@ -110,7 +110,7 @@ impl Connection {
         }
         end_head(&mut out, &self.service, self.visitor.peer.https, (goes_on, head.is_old));
         let body = (!is_empty).then_some(body);
-        let mut giving = Giving { body, out, data: Bytes::new(), length, is_finished: false };
+        let mut giving = Giving { body, out, data: Bytes::new(), length, is_fresh: true, is_finished: false };
         let sent = self.send(&mut giving, &mut feed).await;
         let all_taken = feed.is_none_or(|feed| feed.finish(&mut self.link));
         match sent {
@@ -159,6 +159,8 @@ struct Giving {
     /// Goes out behind it.
     data: Bytes,
     length: Length,
+    /// Only the head is there, and nobody has looked whether the body begins at once.
+    is_fresh: bool,
     is_finished: bool,
 }
 
@@ -171,10 +173,13 @@ impl Giving {
     fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> (Poll<io::Result<()>>, usize) {
         let mut sent = 0;
         loop {
-            if !self.waits_for_browser() && !self.is_finished {
+            // Head and beginning go out together: each write costs as much as all else in a short answer.
+            let is_fresh = std::mem::take(&mut self.is_fresh);
+            if (is_fresh || !self.waits_for_browser()) && !self.is_finished {
                 match self.poll_next(cx) {
                     Poll::Ready(Ok(())) => continue,
                     Poll::Ready(Err(error)) => return (Poll::Ready(Err(error)), sent),
+                    Poll::Pending if is_fresh => {}
                     Poll::Pending => {
                         return match Pin::new(stream).poll_flush(cx) {
                             Poll::Ready(Err(error)) => (Poll::Ready(Err(error)), sent),
