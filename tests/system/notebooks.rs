@@ -49,7 +49,8 @@ fn hosts(suite: &mut Suite) {
     suite.alice();
     suite.fresh_homes();
     // Browsers find everything below localhost on this machine.
-    let hub = "subdomain_host = \"https://hub.localhost:{port}\"\n".to_owned();
+    let hub =
+        "subdomain_host = \"https://hub.localhost:{port}\"\ncookie_host_prefix_enabled = true\n".to_owned();
     let installation = Installation::running(&Setup { hub, ..standard() });
     let url = format!("https://hub.localhost:{}", installation.port);
     Script::new("hosts", &suite.people()).run(&url, |_| {});

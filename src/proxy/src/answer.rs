@@ -176,6 +176,10 @@ fn may_set(cookie: &[u8], route: &Route, request_path: &str, hub_cookies: &[Stri
     if name.is_empty() || is_hub_cookie(name, hub_cookies) {
         return false;
     }
+    // A browser takes it for this host and all its paths, or not at all (RFC 6265bis section 4.1.3.2).
+    if route.has_host() && name.starts_with(b"__Host-") {
+        return true;
+    }
     // The last Path counts, and one that does not begin with a slash is none (RFC 6265 section 5.2.4).
     let mut path = None;
     for part in parts {
@@ -208,12 +212,16 @@ mod tests {
             routes.add(prefix, Target { endpoint: Endpoint::Unix("s".into()), uid: None });
         }
         let route = routes.find(&CanonicalPath::new(path).unwrap()).unwrap();
+        cleaned_on(&route, path, headers)
+    }
+
+    fn cleaned_on(route: &Route, path: &str, headers: &[(&str, &str)]) -> Vec<String> {
         let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let mut head = ReplyHead::default();
         head.read(format!("HTTP/1.1 200 OK\r\n{lines}\r\n").as_bytes(), false).unwrap().unwrap();
         let hub_cookies = ["hub-login".to_owned()];
         let rules = Rules {
-            route: &route,
+            route,
             path,
             hub_cookies: &hub_cookies,
             is_foreign: false,
@@ -276,6 +284,24 @@ mod tests {
         ] {
             assert!(!sets("/user/alice/x", cookie), "{cookie}");
         }
+    }
+
+    #[test]
+    fn only_on_a_host_of_its_own_a_server_sets_cookies_of_the_whole_host() {
+        let routes = Routes::by_host();
+        let target = Target { endpoint: Endpoint::Unix("s".into()), uid: None };
+        routes.add("/alice.hub/user/alice/", target);
+        let path = CanonicalPath::new("/user/alice/x").unwrap();
+        let route = routes.find_at("alice.hub", &path).unwrap();
+        let sets = |cookie| !cleaned_on(&route, "/user/alice/x", &[("set-cookie", cookie)]).is_empty();
+        assert!(sets("__Host-jupyterhub-user-alice=1; Path=/; Secure; HttpOnly"));
+        for cookie in
+            ["a=1; Path=/", "__Host-hub-login=1; Path=/; Secure", "__Secure-a=1; Path=/; Domain=hub"]
+        {
+            assert!(!sets(cookie), "{cookie}");
+        }
+        let shared = cleaned("/user/alice/x", &[("set-cookie", "__Host-a=1; Path=/; Secure")]);
+        assert!(shared.is_empty(), "{shared:?}");
     }
 
     #[test]

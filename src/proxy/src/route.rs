@@ -147,6 +147,11 @@ impl Route {
         }
     }
 
+    /// Whether its servers have a host of their own.
+    pub(crate) fn has_host(&self) -> bool {
+        self.path_at > 0
+    }
+
     /// The path of the prefix in canonical form, with a slash at its end and without a host.
     pub(crate) fn path(&self) -> &str {
         self.canonical.get(self.path_at..).unwrap_or(&self.canonical)

@@ -24,10 +24,11 @@ def main():
 
 def login_stays_at_the_hub(alice):
     cookies = {cookie["name"]: cookie["domain"] for cookie in alice.context.cookies()}
-    assert cookies["jupyterhub-hub-login"] == HUB, cookies
+    assert cookies["__Host-jupyterhub-hub-login"] == HUB, cookies
+    assert cookies[f"__Host-jupyterhub-user-{alice.name}"] == f"{alice.name}.{HUB}", cookies
     assert cookies["hubd-ticket"] == HUB, cookies
     assert cookies["jupyterhub-session-id"] == f".{HUB}", cookies
-    done("the login cookie is for the hub's host alone")
+    done("each login cookie is for its own host alone")
 
 
 def the_hub_is_not_on_her_host(alice):
