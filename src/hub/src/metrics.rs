@@ -3,17 +3,17 @@
 //! `check_routes`, `proxy_poll`, `server_poll` and `event_loop_interval` have nothing to measure here (one route
 //! table, servers that tell when they end, no event loop), and stay at nothing; dashboards find their names.
 
+mod family;
 mod process;
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use http::StatusCode;
 use hubd_store::StoreError;
 
 use crate::Hub;
+use family::{Family, family, header, line};
 
 /// Upper bounds in seconds: the usual ones of Prometheus' Python client.
 const USUAL: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
@@ -34,25 +34,6 @@ const FIRST_STARTS: &[[&str; 2]] = &[
 
 /// The periods of `active_users`, in seconds.
 const PERIODS: [(&str, u64); 3] = [("24h", 86_400), ("7d", 7 * 86_400), ("30d", 30 * 86_400)];
-
-/// A family of histograms.
-struct Family {
-    name: &'static str,
-    help: &'static str,
-    labels: &'static [&'static str],
-    bounds: Vec<f64>,
-    series: Mutex<BTreeMap<Vec<String>, Histogram>>,
-}
-
-/// How often which time was measured.
-struct Histogram {
-    /// By bound, each time counted once; longer ones are in none.
-    buckets: Vec<u64>,
-    count: u64,
-    sum: f64,
-    /// When it was first measured, in seconds since 1970.
-    created: f64,
-}
 
 /// Everything that is measured while the hub runs.
 pub struct Metrics {
@@ -121,8 +102,8 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub fn request(&self, method: &str, handler: &str, code: u16, took: Duration) {
-        self.requests.observe(&[method, handler, &code.to_string()], took);
+    pub fn request(&self, method: &str, handler: &str, code: StatusCode, took: Duration) {
+        self.requests.observe(&[method, handler, code.as_str()], took);
     }
 
     /// A start ended, or was refused: `status` is `success`, `failure` or `error`.
@@ -198,12 +179,6 @@ fn idle() -> Vec<Family> {
     ]
 }
 
-fn family(name: &'static str, help: &'static str, labels: &'static [&'static str], bounds: &[f64]) -> Family {
-    // The last bucket, without a bound, is always there.
-    let bounds = bounds.iter().copied().filter(|bound| bound.is_finite()).collect();
-    Family { name, help, labels, bounds, series: Mutex::default() }
-}
-
 impl Hub {
     /// All metrics in Prometheus' text format.
     ///
@@ -239,75 +214,6 @@ impl Hub {
         }
         Ok(text)
     }
-}
-
-impl Family {
-    fn observe(&self, labels: &[&str], took: Duration) {
-        let seconds = took.as_secs_f64();
-        let labels: Vec<String> = labels.iter().map(|&label| label.to_owned()).collect();
-        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        let histogram = series.entry(labels).or_insert_with(|| self.empty());
-        histogram.count += 1;
-        histogram.sum += seconds;
-        let bucket = self.bounds.iter().position(|bound| seconds <= *bound);
-        if let Some(bucket) = bucket.and_then(|index| histogram.buckets.get_mut(index)) {
-            *bucket += 1;
-        }
-    }
-
-    fn empty(&self) -> Histogram {
-        Histogram { buckets: vec![0; self.bounds.len()], count: 0, sum: 0.0, created: process::now() }
-    }
-
-    /// Makes a series that nothing was measured for yet.
-    fn make(&self, labels: &[&str]) {
-        let labels: Vec<String> = labels.iter().map(|&label| label.to_owned()).collect();
-        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        series.entry(labels).or_insert_with(|| self.empty());
-    }
-
-    fn write(&self, prefix: &str, text: &mut String) {
-        if self.labels.is_empty() {
-            self.make(&[]);
-        }
-        let name = format!("{prefix}_{}", self.name);
-        header(text, &name, self.help, "histogram");
-        let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut created = String::new();
-        for (values, histogram) in series.iter() {
-            let pairs = self.labels.iter().zip(values);
-            let labels: Vec<String> =
-                pairs.map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
-            let labels = labels.join(",");
-            let comma = if labels.is_empty() { "" } else { "," };
-            let mut sum = 0;
-            for (bound, count) in self.bounds.iter().zip(&histogram.buckets) {
-                sum += count;
-                line(text, &format!("{name}_bucket{{{labels}{comma}le=\"{bound:?}\"}}"), sum);
-            }
-            line(text, &format!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}}"), histogram.count);
-            let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
-            line(text, &format!("{name}_count{braces}"), histogram.count);
-            line(text, &format!("{name}_sum{braces}"), histogram.sum);
-            line(&mut created, &format!("{name}_created{braces}"), histogram.created);
-        }
-        header(text, &format!("{name}_created"), self.help, "gauge");
-        text.push_str(&created);
-    }
-}
-
-fn header(text: &mut String, name: &str, help: &str, kind: &str) {
-    // Writing to a String does not fail.
-    writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}").ok();
-}
-
-fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
-    writeln!(text, "{name} {value}").ok();
-}
-
-/// A label's value: backslash, quote and line feed are escaped.
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

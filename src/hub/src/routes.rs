@@ -17,10 +17,11 @@ use http::{Method, StatusCode, header};
 use crate::Hub;
 use crate::api;
 use crate::api::inside::ForPages;
+use crate::auth;
 use crate::error::HttpError;
 use crate::handler_names::handler_name;
 use crate::pages::access_log::{Asker, Line};
-use crate::pages::headers::{Nonce, add_common};
+use crate::pages::headers::add_common;
 use crate::pages::{
     PageError, accept_share, admin, announcement, assets, edge, errors, home, login, logins, logout, outside,
     pending, server_log, share, spawn, stop, token, user_url,
@@ -98,9 +99,13 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .with_state(Arc::clone(&hub))
         .nest(&format!("{base}hub/api"), api)
         .merge(api::root(&at("api/"), Arc::clone(&hub)))
-        .merge(api::metrics(&at("metrics"), Arc::clone(&hub)))
-        .layer(middleware::from_fn_with_state(Arc::clone(&hub), outside::own_host))
-        .layer(middleware::from_fn_with_state(hub, around));
+        .merge(api::metrics(&at("metrics"), Arc::clone(&hub)));
+    // Without hosts of people's own there is none to keep the hub from.
+    let all = match hub.settings.subdomains {
+        Some(_) => all.layer(middleware::from_fn_with_state(Arc::clone(&hub), outside::own_host)),
+        None => all,
+    };
+    let all = all.layer(middleware::from_fn_with_state(hub, around));
     // The router adds `Allow` last of all.
     Router::new().fallback_service(all).layer(middleware::map_response(without_allow))
 }
@@ -129,13 +134,11 @@ async fn no_head(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Around every request: a nonce for its page, an error page if the handler has none, the headers of
-/// every answer, and one line in the log.
-async fn around(State(hub): State<Arc<Hub>>, mut request: Request, next: Next) -> Response {
+/// Around every request: an error page if the handler has none, the headers of every answer, and one line in the log.
+async fn around(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
     let started = hub.clock.now();
-    request.extensions_mut().insert(Nonce::new(&hub));
     let (parts, body) = request.into_parts();
-    let kept = parts.clone();
+    let kept = kept(&parts);
     let answered = AssertUnwindSafe(next.run(Request::from_parts(parts, body))).catch_unwind().await;
     let mut response = answered.unwrap_or_else(|_| {
         tracing::error!(method = %kept.method, path = kept.uri.path(), "a handler panicked");
@@ -162,14 +165,29 @@ async fn around(State(hub): State<Arc<Hub>>, mut request: Request, next: Next) -
     response
 }
 
+/// What is asked of a request again once it was answered: all but what only handlers look for.
+fn kept(parts: &Parts) -> Parts {
+    let mut kept = Request::new(()).into_parts().0;
+    kept.method = parts.method.clone();
+    kept.uri = parts.uri.clone();
+    kept.headers = parts.headers.clone();
+    if let Some(client) = auth::client(parts) {
+        kept.extensions.insert(client.clone());
+    }
+    if let Some(route) = parts.extensions.get::<MatchedPath>() {
+        kept.extensions.insert(route.clone());
+    }
+    kept
+}
+
 /// Counts a request under the name that JupyterHub gives its handler.
 fn measure(hub: &Hub, request: &Parts, status: StatusCode, took: Duration) {
-    let below =
-        |path: &str| path.strip_prefix(&hub.settings.base_url)?.strip_prefix("hub").map(str::to_owned);
-    let route = request.extensions.get::<MatchedPath>().and_then(|route| below(route.as_str()));
-    let name = match below(request.uri.path()) {
-        Some(path) => handler_name(route.as_deref(), &path),
-        None => "jupyterhub.handlers.base.PrefixRedirectHandler".to_owned(),
+    let base = hub.settings.base_url.as_str();
+    let route = request.extensions.get::<MatchedPath>();
+    let route = route.and_then(|route| route.as_str().strip_prefix(base)?.strip_prefix("hub"));
+    let name = match request.uri.path().strip_prefix(base).and_then(|path| path.strip_prefix("hub")) {
+        Some(path) => handler_name(route, path),
+        None => "jupyterhub.handlers.base.PrefixRedirectHandler",
     };
     // Methods are free text on the wire; each other one would be a series of its own.
     let known = [
@@ -182,7 +200,7 @@ fn measure(hub: &Hub, request: &Parts, status: StatusCode, took: Duration) {
         Method::OPTIONS,
     ];
     let method = if known.contains(&request.method) { request.method.as_str() } else { "other" };
-    hub.metrics.request(method, &name, status.as_u16(), took);
+    hub.metrics.request(method, name, status, took);
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! One call of the API: who asks, for what, and whether they may.
 
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
-use http::{StatusCode, Uri};
+use http::{Request, StatusCode, Uri};
 use hubd_proto::{ServerName, UserName};
 use hubd_store::User;
 
@@ -25,7 +24,7 @@ pub struct Ask {
     /// The request without its body.
     pub parts: Parts,
     caller: Option<Caller>,
-    captures: HashMap<String, String>,
+    captures: Vec<(String, String)>,
 }
 
 impl FromRequestParts<Arc<Hub>> for Ask {
@@ -45,7 +44,9 @@ impl FromRequestParts<Arc<Hub>> for Ask {
         if let (Some(caller), Some(slot)) = (&caller, parts.extensions.get::<AskerSlot>()) {
             slot.fill(caller);
         }
-        Ok(Self { hub: Arc::clone(hub), parts: parts.clone(), caller, captures })
+        // Nobody behind reads more of the request than its body.
+        let parts = std::mem::replace(parts, Request::new(()).into_parts().0);
+        Ok(Self { hub: Arc::clone(hub), parts, caller, captures })
     }
 }
 
@@ -62,7 +63,7 @@ fn not_text(path: &str) -> HttpError {
 impl Ask {
     /// What the path says for `name`, decoded; nothing for a segment that it does not have.
     pub fn path(&self, name: &str) -> &str {
-        self.captures.get(name).map_or("", String::as_str)
+        self.captures.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
     /// The query's parameters.

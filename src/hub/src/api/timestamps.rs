@@ -4,14 +4,19 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
+use jiff::fmt::temporal::DateTimePrinter;
 use jiff::tz::TimeZone;
 use serde_json::Value;
+
+/// To the second, and to the microsecond.
+static WHOLE: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
+static EXACT: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
 
 /// ISO 8601 in UTC with a `Z`; microseconds only when there are some. Nothing is `null`.
 pub fn write(time: Option<SystemTime>) -> Value {
     let Some(time) = time.and_then(|time| Timestamp::try_from(time).ok()) else { return Value::Null };
-    let format = if time.subsec_microsecond() == 0 { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S%.6fZ" };
-    Value::String(time.strftime(format).to_string())
+    let printer = if time.subsec_microsecond() == 0 { &WHOLE } else { &EXACT };
+    Value::String(printer.timestamp_to_string(&time))
 }
 
 /// A time in one of the usual forms; one without an offset is UTC, and `now` fills in what it does not say.

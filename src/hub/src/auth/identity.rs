@@ -219,7 +219,8 @@ impl Hub {
     }
 }
 
-fn client(parts: &Parts) -> Option<&Client> {
+/// What the proxy knows of the other end.
+pub(crate) fn client(parts: &Parts) -> Option<&Client> {
     parts.extensions.get::<Client>().or_else(|| parts.extensions.get::<Arc<Client>>().map(Arc::as_ref))
 }
 

@@ -20,7 +20,7 @@ use hubd_proto::UserName;
 
 pub use cookies::{Cookie, Lifetime};
 pub(crate) use cookies::{hex, values as cookie_values};
-pub(crate) use identity::bearer;
+pub(crate) use identity::{bearer, client};
 pub use xsrf::Xsrf;
 
 /// Cookie of the helper's ticket: HttpOnly, SameSite=Lax, Path = hub prefix. `__Host-` is not possible with a path.

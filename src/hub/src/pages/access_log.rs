@@ -36,17 +36,24 @@ impl Line<'_> {
     pub fn write(&self) {
         let status = self.status.as_u16();
         let path = self.uri.path();
-        let route = scrub_path(path);
         let (user, ms) = (self.asker, self.took.as_secs_f64() * 1000.0);
         let quiet = status == 304
             || (status < 300
                 && (path.contains("/static/") || path.ends_with("/health") || path.ends_with("/logo")));
-        // The text is written only where the level is logged.
+        // Route and text are made only where the level is logged.
         match status {
-            _ if quiet => tracing::debug!(target: "hubd::access", user, route, status, ms, "{}", self.text()),
-            ..400 => tracing::info!(target: "hubd::access", user, route, status, ms, "{}", self.text()),
-            400..500 => tracing::warn!(target: "hubd::access", user, route, status, ms, "{}", self.text()),
-            _ => tracing::error!(target: "hubd::access", user, route, status, ms, "{}", self.text()),
+            _ if quiet => {
+                tracing::debug!(target: "hubd::access", user, route = scrub_path(path), status, ms, "{}", self.text())
+            }
+            ..400 => {
+                tracing::info!(target: "hubd::access", user, route = scrub_path(path), status, ms, "{}", self.text())
+            }
+            400..500 => {
+                tracing::warn!(target: "hubd::access", user, route = scrub_path(path), status, ms, "{}", self.text())
+            }
+            _ => {
+                tracing::error!(target: "hubd::access", user, route = scrub_path(path), status, ms, "{}", self.text())
+            }
         }
     }
 

@@ -6,7 +6,6 @@ use minijinja::context;
 use minijinja::value::Value;
 
 use super::errors::PageError;
-use super::headers::Nonce;
 use super::home::spawner_value;
 use super::spawn::Target;
 use super::templates::with_nonces;
@@ -46,8 +45,7 @@ pub fn page(
 
 /// A site's own HTML, whose scripts may run.
 fn own_form(visit: &Visit) -> String {
-    let nonce = visit.parts.extensions.get::<Nonce>().map(|nonce| nonce.0.clone()).unwrap_or_default();
-    with_nonces(&visit.hub.settings.spawner.options.form).replace("{{ nonce }}", &nonce)
+    with_nonces(&visit.hub.settings.spawner.options.form).replace("{{ nonce }}", &visit.nonce.0)
 }
 
 /// The environments that the owner sees.

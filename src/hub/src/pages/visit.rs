@@ -35,6 +35,8 @@ pub struct Visit {
     pub browser: Option<Browser>,
     /// The language that the browser asks for.
     pub language: &'static Language,
+    /// What its page's own script and style carry.
+    pub nonce: Nonce,
 }
 
 impl FromRequestParts<Arc<Hub>> for Visit {
@@ -49,8 +51,7 @@ impl Visit {
     /// Looks at the login cookie of a request.
     pub fn new(hub: Arc<Hub>, parts: Parts) -> Self {
         let browser = hub.browser(&parts.headers);
-        let language = Language::of(&parts.headers);
-        Self { hub, parts, browser, language }
+        Self { browser, ..Self::of_stranger(hub, parts) }
     }
 
     /// The logged-in person; strangers are sent to the login page.
@@ -60,8 +61,8 @@ impl Visit {
 
     /// The same request as a stranger's.
     pub fn of_stranger(hub: Arc<Hub>, parts: Parts) -> Self {
-        let language = Language::of(&parts.headers);
-        Self { hub, parts, browser: None, language }
+        let (language, nonce) = (Language::of(&parts.headers), Nonce::new(&hub));
+        Self { hub, parts, browser: None, language, nonce }
     }
 
     /// A text of the catalogue in the person's language.
@@ -184,8 +185,7 @@ impl Visit {
 
     /// What is new in each page.
     fn fresh(&self) -> (Nonce, Xsrf) {
-        let nonce = self.parts.extensions.get::<Nonce>().cloned().unwrap_or_else(|| Nonce::new(&self.hub));
-        (nonce, self.hub.xsrf_for_page(&self.parts, self.browser.as_ref()))
+        (self.nonce.clone(), self.hub.xsrf_for_page(&self.parts, self.browser.as_ref()))
     }
 
     /// The answer that brings a page, with all its headers.
