@@ -1,6 +1,7 @@
 //! Names of named servers.
 
 use hubd_proto::ServerName;
+use unicode_general_category::{GeneralCategory, get_general_category};
 
 use crate::Hub;
 use crate::error::HttpError;
@@ -36,8 +37,26 @@ pub fn check_display_name(name: &str) -> Result<(), HttpError> {
         && name.chars().count() <= DISPLAY_NAME_CHARACTERS_MAX
         && name.trim() == name
         && !name.contains("  ")
-        && !name.chars().any(|c| c.is_control() || (c.is_whitespace() && c != ' '));
+        && name.chars().all(|c| c == ' ' || is_seen(c));
     if good { Ok(()) } else { Err(HttpError::bad_request(format!("Invalid display_name: '{name}'"))) }
+}
+
+/// Whether a character shows on a line of text: what turns the direction of others, or joins them, does not.
+fn is_seen(c: char) -> bool {
+    use GeneralCategory::{
+        Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, SpaceSeparator, Surrogate, Unassigned,
+    };
+    !matches!(
+        get_general_category(c),
+        Control
+            | Format
+            | LineSeparator
+            | ParagraphSeparator
+            | PrivateUse
+            | SpaceSeparator
+            | Surrogate
+            | Unassigned
+    )
 }
 
 #[cfg(test)]
@@ -46,8 +65,11 @@ mod tests {
 
     #[test]
     fn display_names_are_one_line() {
-        assert!(check_display_name("My Srv").is_ok());
-        for bad in ["My  Srv", " a", "a ", "", "a\nb", &"x".repeat(256)] {
+        for good in ["My Srv", "Ünï", "日本 語", "😀", "a\u{301}", &"é".repeat(255)] {
+            assert!(check_display_name(good).is_ok(), "{good:?}");
+        }
+        let unseen = ["a\u{200d}b", "a\u{202e}b", "a\u{a0}b", "a\u{378}", "a\u{e000}", "a\u{2028}b"];
+        for bad in ["My  Srv", " a", "a ", "", "a\nb", &"x".repeat(256)].into_iter().chain(unseen) {
             assert!(check_display_name(bad).is_err(), "{bad:?}");
         }
     }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use hubd_store::{Spawner, StoreError};
+use unicode_general_category::{GeneralCategory, get_general_category};
+use unicode_normalization::UnicodeNormalization;
 
 use super::names::is_slug;
 use crate::Hub;
@@ -14,29 +16,6 @@ use crate::settings::InvalidNamedServers;
 const NAME_CHARACTERS_MAX: usize = 30;
 /// Characters of the hash that parts two names which would become the same.
 const HASH_CHARACTERS: usize = 8;
-
-/// Letters with marks, by the letter that stands for them.
-const MARKED: &[(char, &str)] = &[
-    ('a', "àáâãäåāăą"),
-    ('c', "çćĉċč"),
-    ('d', "ď"),
-    ('e', "èéêëēĕėęě"),
-    ('g', "ĝğġģ"),
-    ('h', "ĥ"),
-    ('i', "ìíîïĩīĭį"),
-    ('j', "ĵ"),
-    ('k', "ķ"),
-    ('l', "ĺļľ"),
-    ('n', "ñńņň"),
-    ('o', "òóôõöōŏő"),
-    ('r', "ŕŗř"),
-    ('s', "śŝşš"),
-    ('t', "ţť"),
-    ('u', "ùúûüũūŭůűų"),
-    ('w', "ŵ"),
-    ('y', "ýÿŷ"),
-    ('z', "źżž"),
-];
 
 impl Hub {
     /// Renames such servers if the configuration says so, and counts them otherwise. For the start.
@@ -89,15 +68,13 @@ impl Hub {
     }
 }
 
-/// A name made of another: small letters, digits and single dashes, a letter first.
+/// A name made of another, as JupyterHub's `_extract_safe_name`: letters without their accents, all else a dash.
 fn slug(name: &str, characters_max: usize) -> String {
-    let plain = |c: char| match MARKED.iter().find(|(_, marked)| marked.contains(c)) {
-        Some((letter, _)) => *letter,
-        None => c,
-    };
-    let words: String = name.to_lowercase().chars().map(plain).collect();
+    let is_accent = |c: &char| get_general_category(*c) == GeneralCategory::NonspacingMark;
+    let plain: String = name.nfkd().filter(|c| !is_accent(c)).collect();
+    let plain = plain.to_lowercase();
     let words: Vec<&str> =
-        words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        plain.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let mut slug = words.join("-");
     slug.truncate(characters_max);
     if slug.starts_with(|c: char| c.is_ascii_digit()) {
@@ -121,6 +98,15 @@ mod tests {
             ("Über straße", "uber-stra-e"),
             ("1st", "x-1st"),
             ("日本", "x"),
+            ("日本 1", "x-1"),
+            ("½ Øre", "x-1-2-re"),
+            ("ﬁle ①②", "file-12"),
+            ("Ǆungla K", "dzungla-k"),
+            ("a\u{301}e\u{903}i\u{e34}o", "ae-io"),
+            ("İstanbul", "istanbul"),
+            ("Tiếng Việt đẹp", "tieng-viet-ep"),
+            ("x².y", "x2-y"),
+            ("-a-", "a"),
             ("-", "x"),
             ("x".repeat(40).as_str(), "x".repeat(30).as_str()),
         ] {
