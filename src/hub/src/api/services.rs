@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use http::StatusCode;
+use hubd_proto::Secret;
 use hubd_proxy::Endpoint;
 use serde_json::{Map, Value, json};
 
@@ -82,7 +83,14 @@ pub async fn create(ask: Ask, body: Body) -> Answer {
         tracing::error!("Failed to create service {name}: {why}");
         ApiError::from(HttpError::bad_request(format!("Failed to create service {name}")))
     };
-    let spec = Spec::read(&data.into_iter().collect()).map_err(|error| failed(&error))?;
+    let token = match data.get_mut("api_token") {
+        Some(Value::String(token)) => Some(Secret::new(std::mem::take(token))),
+        _ => None,
+    };
+    if token.is_some() {
+        data.remove("api_token");
+    }
+    let spec = Spec::read(&data.into_iter().collect(), token).map_err(|error| failed(&error))?;
     // A socket's path would be the caller's choice of any file that hubd may open.
     if matches!(spec.endpoint, Some(Endpoint::Unix(_))) {
         return Err(failed(&"url must begin with http://"));

@@ -85,11 +85,11 @@ pub enum SpecError {
 }
 
 impl Spec {
-    /// Reads and checks the fields of a service.
+    /// Reads and checks the fields of a service, of which `api_token` is apart.
     ///
     /// # Errors
     /// Names the field; never quotes a token.
-    pub fn read(fields: &BTreeMap<String, Value>) -> Result<Self, SpecError> {
+    pub fn read(fields: &BTreeMap<String, Value>, api_token: Option<Secret>) -> Result<Self, SpecError> {
         let known = |key: &&String| !FIELDS.contains(&key.as_str());
         if let Some(key) = fields.keys().find(known) {
             return Err(SpecError::Unknown(key.chars().take(100).collect()));
@@ -100,7 +100,7 @@ impl Spec {
             admin: flag(fields, "admin")?.unwrap_or(false),
             endpoint: url.as_deref().map(endpoint).transpose()?,
             url,
-            api_token: text(fields, "api_token")?.map(Secret::new),
+            api_token: api_token.or(text(fields, "api_token")?.map(Secret::new)),
             command: command(fields)?.filter(|words| !words.is_empty()),
             cwd: text(fields, "cwd")?,
             environment: environment(fields)?,
@@ -303,7 +303,7 @@ mod tests {
     use super::*;
 
     fn read(fields: Value) -> Result<Spec, SpecError> {
-        Spec::read(&fields.as_object().expect("an object").clone().into_iter().collect())
+        Spec::read(&fields.as_object().expect("an object").clone().into_iter().collect(), None)
     }
 
     fn good(fields: Value) -> Spec {

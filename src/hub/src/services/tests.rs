@@ -17,7 +17,7 @@ use crate::test_support::{OnStart, SOON, TestHub};
 fn spec(fields: Value) -> Spec {
     let fields: BTreeMap<String, Value> =
         fields.as_object().expect("an object").clone().into_iter().collect();
-    Spec::read(&fields).unwrap_or_else(|error| panic!("{error}"))
+    Spec::read(&fields, None).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn culler() -> Spec {

@@ -1,11 +1,13 @@
 //! Reading hubd.toml and conf.d/*.toml: every assignment with its file, line and column.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::problem::{Origin, Problem};
 
@@ -15,7 +17,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const SYNTAX_PROBLEMS_MAX: usize = 3;
 
 /// One `key = value` in a `[Class]`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Assignment {
     /// The table.
     pub class: String,
@@ -27,6 +29,34 @@ pub struct Assignment {
     pub origin: Origin,
     /// Where the parts of a list or table stand, by JSON pointer: `/0/scopes/1`.
     pub parts: BTreeMap<String, Origin>,
+}
+
+impl fmt::Debug for Assignment {
+    /// Without the value, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{} at {}", self.class, self.key, self.origin)
+    }
+}
+
+impl Drop for Assignment {
+    fn drop(&mut self) {
+        wipe(std::mem::replace(&mut self.value, toml::Value::Boolean(false)));
+    }
+}
+
+/// Overwrites the texts of a value, any of which may be a secret.
+fn wipe(value: toml::Value) {
+    match value {
+        toml::Value::String(mut text) => text.zeroize(),
+        toml::Value::Array(items) => items.into_iter().for_each(wipe),
+        toml::Value::Table(table) => {
+            for (mut key, value) in table {
+                key.zeroize();
+                wipe(value);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The files to read for a main file, in order: the file itself, then `conf.d/*.toml` beside it by name.
@@ -64,8 +94,10 @@ pub fn read(path: &Path, problems: &mut Vec<Problem>) -> Vec<Assignment> {
     parse(path, &text, problems)
 }
 
-fn read_text(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
+fn read_text(path: &Path) -> std::io::Result<Zeroizing<String>> {
+    // As large as the file, so that it does not move and leave copies behind.
+    let file_bytes = std::fs::metadata(path).map_or(0, |file| file.len().min(FILE_BYTES_MAX));
+    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(file_bytes).unwrap_or(0) + 1));
     std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
     if text.len() as u64 > FILE_BYTES_MAX {
         return Err(std::io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes")));

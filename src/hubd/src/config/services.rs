@@ -6,9 +6,9 @@ use std::time::Duration;
 use hubd_hub::services::{ServiceSettings, Spec, token_is_good};
 use hubd_proto::{Secret, ServerName, UserName};
 
-use super::Values;
 use super::plan::HUB;
 use super::problem::Problem;
+use super::{Values, value};
 
 /// Reads the options; problems name the line of the service or token, never the token.
 pub fn settings(values: &Values, problems: &mut Vec<Problem>) -> ServiceSettings {
@@ -27,8 +27,9 @@ pub fn settings(values: &Values, problems: &mut Vec<Problem>) -> ServiceSettings
 
 fn specs(values: &Values, problems: &mut Vec<Problem>) -> Vec<Spec> {
     let (mut specs, mut names, mut clients) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-    for (index, table) in values.tables(HUB, "services").iter().enumerate() {
-        let spec = Spec::read(table).map_err(|error| error.to_string()).and_then(|spec| {
+    for (index, table) in values.fields(HUB, "services").iter().enumerate() {
+        let token = table.api_token.as_ref().map(|value::Hidden(token)| token.clone());
+        let spec = Spec::read(&table.rest, token).map_err(|error| error.to_string()).and_then(|spec| {
             if !names.insert(spec.name.clone()) {
                 Err(format!("the service {} stands here twice", spec.name))
             } else if !clients.insert(spec.client_id()) {

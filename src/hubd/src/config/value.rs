@@ -7,6 +7,9 @@ use toml::Value as Toml;
 
 use super::units;
 
+/// The field of a table that is never shown.
+const TOKEN: &str = "api_token";
+
 /// What an option holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -62,7 +65,16 @@ pub enum Value {
     /// [`Kind::Tokens`].
     Tokens(Vec<(Hidden, String)>),
     /// [`Kind::Tables`].
-    Tables(Vec<BTreeMap<String, serde_json::Value>>),
+    Tables(Vec<Fields>),
+}
+
+/// One table of a list. The token that a service may have is apart from the rest: never shown, and wiped in the end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fields {
+    /// All others.
+    pub rest: BTreeMap<String, serde_json::Value>,
+    /// `api_token`, if it is a text.
+    pub api_token: Option<Hidden>,
 }
 
 /// A secret that can stand in a [`Value`]: it is compared in constant time and shown as nothing.
@@ -141,7 +153,7 @@ impl Kind {
             }),
             (Self::Tables, Toml::Array(items)) => items
                 .iter()
-                .map(|item| item.as_table().map(json_table))
+                .map(|item| item.as_table().map(Fields::new))
                 .collect::<Option<_>>()
                 .map(Value::Tables),
             (Self::TextTable, Toml::Table(table)) => table
@@ -234,7 +246,7 @@ impl Value {
             Self::Table(table) => units::toml_table(table),
             Self::Tables(tables) => {
                 let tables: Vec<String> =
-                    tables.iter().map(|table| units::toml_table(&masked(table))).collect();
+                    tables.iter().map(|table| units::toml_table(&table.masked())).collect();
                 format!("[{}]", tables.join(", "))
             }
         }
@@ -250,7 +262,7 @@ impl Value {
             Self::List(items) => items.as_slice().into(),
             Self::Table(table) => table.clone().into_iter().collect(),
             Self::Tables(tables) => {
-                tables.iter().map(|table| masked(table).into_iter().collect::<serde_json::Value>()).collect()
+                tables.iter().map(|table| table.masked().into_iter().collect::<serde_json::Value>()).collect()
             }
             Self::Secret(_) | Self::Tokens(_) => return None,
         })
@@ -268,13 +280,24 @@ impl Value {
     }
 }
 
-/// A table without the token that a service may have.
-fn masked(table: &BTreeMap<String, serde_json::Value>) -> BTreeMap<String, serde_json::Value> {
-    let mut table = table.clone();
-    if let Some(token) = table.get_mut("api_token") {
-        *token = "(hidden)".into();
+impl Fields {
+    fn new(table: &toml::Table) -> Self {
+        let api_token = table.get(TOKEN).and_then(Toml::as_str);
+        let rest = table.iter().filter(|(key, _)| api_token.is_none() || *key != TOKEN);
+        Self {
+            rest: rest.map(|(key, value)| (key.clone(), json(value))).collect(),
+            api_token: api_token.map(|token| Hidden(Secret::new(token.to_owned()))),
+        }
     }
-    table
+
+    /// As it may be shown.
+    pub fn masked(&self) -> BTreeMap<String, serde_json::Value> {
+        let mut table = self.rest.clone();
+        if self.api_token.is_some() || table.contains_key(TOKEN) {
+            table.insert(TOKEN.to_owned(), "(hidden)".into());
+        }
+        table
+    }
 }
 
 fn texts(items: &[Toml]) -> Option<Vec<String>> {
@@ -357,6 +380,19 @@ mod tests {
             let table: toml::Table = format!("v = {}", option.kind.example()).parse().unwrap();
             assert!(option.kind.read_toml(&table["v"]).is_ok(), "{}.{}", option.class, option.key);
         }
+    }
+
+    #[test]
+    fn the_token_of_a_service_is_apart_and_never_shown() {
+        let value = Kind::Tables.read_argument("{ name = \"cull\", api_token = \"hunter22\" }").unwrap();
+        let Value::Tables(tables) = &value else { panic!() };
+        assert!(tables[0].api_token.as_ref().is_some_and(|token| token.0.expose() == "hunter22"));
+        let json = value.json().unwrap().to_string();
+        for shown in [format!("{value:?}"), format!("{:?}", tables[0].rest), value.shown(), json] {
+            assert!(shown.contains("cull") && !shown.contains("hunter22"), "{shown}");
+        }
+        let wrong = Kind::Tables.read_argument("{ api_token = 12345678 }").unwrap();
+        assert!(!wrong.shown().contains("12345678"), "{}", wrong.shown());
     }
 
     #[test]

@@ -259,6 +259,11 @@ impl Values {
 
     /// An option of [`value::Kind::Tables`].
     pub fn tables(&self, classes: &[&str], key: &str) -> Vec<BTreeMap<String, serde_json::Value>> {
+        self.fields(classes, key).iter().map(value::Fields::masked).collect()
+    }
+
+    /// The same with tokens.
+    pub fn fields(&self, classes: &[&str], key: &str) -> Vec<value::Fields> {
         match self.get(classes, key) {
             Some(Value::Tables(tables)) => tables,
             _ => Vec::new(),

@@ -46,7 +46,7 @@ async fn what_makes_no_service_is_refused_with_jupyterhubs_words_and_leaves_noth
         let fields =
             [("name".to_owned(), json!("fixed")), ("url".to_owned(), json!("http://127.0.0.1:8"))].into();
         settings.services.specs =
-            vec![crate::services::Spec::read(&fields).unwrap_or_else(|_| unreachable!())];
+            vec![crate::services::Spec::read(&fields, None).unwrap_or_else(|_| unreachable!())];
     })
     .await;
     api.test.hub.prepare_services().unwrap();
