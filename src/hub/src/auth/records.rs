@@ -47,6 +47,13 @@ impl Hub {
         self.store.assign_roles(&roles.members, &user_role, &mut new_cookie_id, now)?;
         self.store.strip_users(&blocked)?;
         self.store.purge_expired(now)?;
+        let missing = self.missing_oauth_roles()?;
+        if !missing.is_empty() {
+            tracing::error!(
+                "Spawner.oauth_roles: no such role(s): {}; no server can start",
+                missing.join(", ")
+            );
+        }
         self.look_at_server_names()
     }
 

@@ -169,6 +169,9 @@ pub enum NotBegun {
     /// `user_options` name what there is not, or not for this person.
     #[error("{0}")]
     Options(String),
+    /// The configuration lets servers ask for roles that there are not: `Spawner.oauth_roles`.
+    #[error("No such role(s): {0}")]
+    Roles(String),
     /// The database could not be written.
     #[error("the database cannot be written: {0}")]
     Database(String),
@@ -183,6 +186,7 @@ impl From<NotBegun> for HttpError {
                 Self { retry_after_seconds: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, text) }
             }
             NotBegun::Full => Self::new(StatusCode::TOO_MANY_REQUESTS, text),
+            NotBegun::Roles(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, text),
             NotBegun::Database(_) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The hub's database cannot be written at the moment. Try again soon.",
@@ -200,6 +204,11 @@ impl Hub {
     pub async fn start_server(self: &Arc<Self>, request: StartRequest) -> Result<(), NotBegun> {
         self.chosen(&request.user, &request.server, request.user_options.as_ref())
             .map_err(NotBegun::Options)?;
+        let missing = self.missing_oauth_roles().map_err(|error| NotBegun::Database(error.to_string()))?;
+        if !missing.is_empty() {
+            tracing::error!("Failed to start {}'s server: no such role(s): {missing:?}", request.user);
+            return Err(NotBegun::Roles(missing.join(", ")));
+        }
         let limits = Limits {
             starting: self.settings.concurrent_spawn_limit as usize,
             active: self.settings.active_server_limit as usize,

@@ -73,6 +73,23 @@ impl Hub {
         Ok(granted.into_iter().collect())
     }
 
+    /// Roles of `oauth_roles` that there are not; no server can start then.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub(crate) fn missing_oauth_roles(&self) -> Result<Vec<String>, StoreError> {
+        let spawner = &self.settings.spawner;
+        let mut missing = Vec::new();
+        if spawner.oauth_client_allowed_scopes.is_empty() {
+            for role in &spawner.oauth_roles {
+                if self.store.role_scopes(role)?.is_none() {
+                    missing.push(role.clone());
+                }
+            }
+        }
+        Ok(missing)
+    }
+
     /// The scopes that a server's OAuth client may ask for.
     ///
     /// # Errors

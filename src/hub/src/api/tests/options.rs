@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use http::Request;
 use hubd_store::{NewToken, RoleDefinition, TokenOwner, hash_token, token_prefix};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Api;
 use crate::settings::InvalidNamedServers;
@@ -72,6 +72,12 @@ async fn what_a_server_may_ask_its_visitors_for_is_configured() {
     started(&api.test.hub, "alice").await;
     let client = api.test.hub.store.oauth_client("jupyterhub-user-alice").unwrap().unwrap();
     assert_eq!(client.allowed_scopes, ["access:servers!server=alice/", "self"]);
+
+    let api = Api::with(|settings| settings.spawner.oauth_roles = vec!["user".into(), "none".into()]).await;
+    let (alice, path) = (api.token("alice", &["inherit"]), "/users/alice/server");
+    let refused = api.call("POST", path, &alice, "").await;
+    assert_eq!(refused.error(), (500, json!("No such role(s): none")));
+    assert_eq!(api.get("/users/alice", &alice).await.json()["pending"], Value::Null);
 }
 
 #[tokio::test]
