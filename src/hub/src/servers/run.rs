@@ -1,9 +1,12 @@
-//! One task lives through one run of a server, from the request or the adoption to the end.
+//! One task lives through one run of a server, from the request or the adoption to the end; `settle.rs` is what
+//! comes then.
+
+mod settle;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hubd_proto::message::Exited;
 use hubd_proxy::{Guarded, RouteData, Target};
@@ -14,19 +17,17 @@ use super::launch::{self, Session, with_store};
 use super::life::{LogQuestion, Orders, Server, started_at};
 use super::names::Which;
 use super::ready::{NotReady, first_answer, shown, version_warning};
-use super::{Failure, NotBegun, Progress, StartRequest, adopt, room};
+use super::{Failure, NotBegun, Progress, StartRequest, adopt};
 use crate::Hub;
 use crate::edge::{Place, guarded};
 use crate::helper::{Event, HelperError};
 use crate::pages::language::text;
 use crate::settings::SpawnerSettings;
+pub(super) use settle::clean;
 
 /// The longest wait for the end of a server that was told to stop. The helper kills it long before
 /// (`stop_seconds`, 30 unless root says otherwise); if even that does not help, the hub gives up.
 const STOP_LIMIT: Duration = Duration::from_secs(600);
-
-/// How long the hub lives on when too many starts have failed, as in JupyterHub.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Where a run stands.
 enum Phase {
@@ -274,128 +275,36 @@ impl Run {
 
     /// Takes the route away and asks for the end of the process.
     async fn end(&mut self, session: &mut Session, failure: Option<Failure>) {
-        self.remove_route().await;
+        let last = self.remove_route();
         self.phase = Phase::Ending;
         self.stop_began = Some(Instant::now());
         self.failure = failure;
         // A broken connection shows in the next event.
         let _ = session.control.stop().await;
+        // The process need not wait for the disk.
+        self.note_activity(last).await;
     }
 
-    /// Takes the route away, if it is there, and keeps what it knows of the last activity.
-    async fn remove_route(&mut self) {
+    /// Takes the route away, if it is there; when it was last used.
+    fn remove_route(&self) -> Option<SystemTime> {
         let last = self.hub.routes.last_activity(&self.route);
         let began = std::time::Instant::now();
         let removed = self.hub.routes.remove(&self.route);
         self.hub.metrics.route_deleted(removed, began.elapsed());
-        if !removed {
-            return;
+        if removed {
+            tracing::info!("Removing user {} from proxy ({})", self.server.which, self.route);
         }
-        let which = self.server.which.clone();
-        tracing::info!("Removing user {which} from proxy ({})", self.route);
-        if let Some(last) = last {
-            let written = with_store(&self.hub, move |hub| {
-                hub.store.record_activity(&[(which.user.to_string(), which.server.to_string(), last)])
-            });
-            if let Err(error) = written.await {
-                tracing::error!("cannot record the last activity of {}: {error}", self.server.which);
-            }
-        }
+        last.filter(|_| removed)
     }
 
-    /// Rows and state of a run that is over.
-    async fn settle(mut self, end: Option<End>) {
-        self.remove_route().await;
-        self.conclude(end);
-        self.look_at_home().await;
-        self.tell();
-        if let Err(error) = clean(&self.hub, &self.server.which).await {
-            tracing::error!("cannot clean the records of {}, trying again later: {error}", self.server.which);
-            self.hub.servers.remember_unclean(self.server.which.clone());
-        }
-        if let Some(failure) = self.failure.as_ref().filter(|_| !self.served) {
-            let status = if failure.status < 500 { "failure" } else { "error" };
-            self.hub.metrics.start(status, &failure.code, self.began.elapsed());
-            if status == "error" {
-                self.count_failure();
-            }
-        }
-        self.server.stopped(self.failure.take());
-        self.hub.servers.forget(&self.server);
-    }
-
-    /// One more start that failed; with `consecutive_failure_limit` the hub ends when there are too many in a row.
-    fn count_failure(&self) {
-        let failures = self.hub.servers.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let limit = self.spawner.consecutive_failure_limit;
-        if limit == 0 || failures < limit {
-            if limit > 0 && failures > 1 {
-                tracing::warn!(
-                    "{failures} consecutive spawns failed.  Hub will exit if failure count reaches {limit} before succeeding"
-                );
-            }
-            return;
-        }
-        tracing::error!("Aborting due to {failures} consecutive spawn failures");
-        let hub = Arc::clone(&self.hub);
-        tokio::spawn(async move {
-            // Whoever waits for this start hears why it failed.
-            tokio::time::sleep(LAST_WORDS).await;
-            hub.ending.give_up();
+    /// Keeps when the server was last used.
+    async fn note_activity(&self, last: Option<SystemTime>) {
+        let (Some(last), which) = (last, self.server.which.clone()) else { return };
+        let written = with_store(&self.hub, move |hub| {
+            hub.store.record_activity(&[(which.user.to_string(), which.server.to_string(), last)])
         });
-    }
-
-    /// Says how full a full home is.
-    async fn look_at_home(&mut self) {
-        if let (Some(failure), Some(request)) = (&mut self.failure, &self.request)
-            && failure.is_home_full()
-            && let Some(room) = room::of_full_home(&self.hub, request).await
-        {
-            failure.tell_room(room);
-        }
-    }
-
-    /// Why it ended.
-    fn conclude(&mut self, end: Option<End>) {
-        let which = &self.server.which;
-        match (end, &self.phase) {
-            (Some(End::Exited(exited)), Phase::Waiting) if !exited.stopped => {
-                self.failure = Some(Failure::exited_early(&exited));
-            }
-            (Some(End::Exited(exited)), Phase::Serving) => {
-                let code = exited.code.or(exited.signal.map(|signal| -signal));
-                let code = code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
-                tracing::warn!("User {which} server stopped, with exit code: {code}");
-                // Status 0 is somebody who chose "Shut Down" in the server's own menu.
-                if !exited.stopped && exited.code != Some(0) {
-                    self.failure = Some(Failure::died(&exited));
-                }
-            }
-            (Some(End::Exited(exited)), _) => {
-                if let Some(failure) = &mut self.failure {
-                    failure.log = exited.log;
-                } else if let Some(began) = self.stop_began {
-                    let took = began.elapsed();
-                    tracing::info!("User {which} server took {:.3} seconds to stop", took.as_secs_f64());
-                    self.hub.metrics.stop(took);
-                    self.hub.server_event("stop", which.user.as_str(), which.server.as_str());
-                }
-            }
-            (Some(End::Lost(error)), _) => self.failure = Some(Failure::lost(&error)),
-            (Some(End::Immortal), _) => {
-                tracing::error!("User {which} server never died although hubd-helper was asked to stop it");
-            }
-            (None, _) => {}
-        }
-        if self.orders.stop.is_cancelled() {
-            self.failure = None;
-        }
-    }
-
-    /// Tells a failure once, in the log.
-    fn tell(&self) {
-        if let Some(failure) = &self.failure {
-            failure.tell(&self.server.which, &self.place, &self.spawner);
+        if let Err(error) = written.await {
+            tracing::error!("cannot record the last activity of {}: {error}", self.server.which);
         }
     }
 }
@@ -413,13 +322,4 @@ pub(super) fn add_route(hub: &Hub, which: &Which, target: Target, guarded: Optio
         None => data,
     };
     hub.routes.add_guarded(&route, target, data, guarded);
-}
-
-/// Cleans the rows of a server that has ended.
-pub(super) async fn clean(hub: &Arc<Hub>, which: &Which) -> Result<(), String> {
-    let which = which.clone();
-    with_store(hub, move |hub| {
-        hub.store.server_stopped(which.user.as_str(), which.server.as_str(), hub.clock.now())
-    })
-    .await
 }

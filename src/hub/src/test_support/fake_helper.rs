@@ -1,5 +1,7 @@
 //! A helper that speaks the protocol but starts nothing: its servers are tasks that answer on a socket.
 
+mod session;
+
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
@@ -7,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hubd_proto::frame::{self, HEADER_BYTES};
 use hubd_proto::message::{
-    Account, Authenticate, Authenticated, Edge, Endpoint, Exited, Listen, Prompt, RefusalCode, Refused,
-    SessionStatus, Start,
+    Account, Authenticate, Authenticated, Edge, Endpoint, Listen, Prompt, RefusalCode, SessionStatus, Start,
 };
 use hubd_proto::{ProfileName, Reply, Request, SessionId};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
+
+use session::{End, Session, control, exited, read, refuse, serve, write};
 
 /// The ticket that every login gives.
 pub(crate) const TICKET: &str = "dGlja2V0LW9mLXRoZS1mYWtlLWhlbHBlci0wMTIzNDU";
@@ -59,24 +61,6 @@ pub(crate) struct Script {
     pub edge: Option<Edge>,
     /// Whether sessions claim to run as somebody else than they do.
     pub wrong_uid: bool,
-}
-
-struct Session {
-    status: SessionStatus,
-    /// What the server gets, tokens included.
-    environment: HashMap<String, String>,
-    how: OnStart,
-    exit: watch::Sender<Option<End>>,
-    /// Changes when all control connections are cut.
-    cut: watch::Sender<()>,
-}
-
-/// The end of a session.
-#[derive(Clone)]
-enum End {
-    Exited(Exited),
-    /// The process above the server is killed: nobody says a word.
-    Killed,
 }
 
 struct Shared {
@@ -365,106 +349,4 @@ impl FakeHelper {
         let _ = std::fs::remove_dir_all(directory);
         self.0.sessions.lock().expect("unpoisoned").remove(&session.status.session);
     }
-}
-
-/// One control connection.
-async fn control(mut stream: UnixStream, session: Arc<Session>) {
-    let (mut exit, mut cut) = (session.exit.subscribe(), session.cut.subscribe());
-    loop {
-        let reply = tokio::select! {
-            request = read(&mut stream) => match request {
-                Some(Request::Status) => Reply::Status(session.status.clone()),
-                Some(Request::Log) => Reply::Log(vec!["a line".into()]),
-                Some(Request::Stop) => {
-                    session.exit.send_if_modified(|exit| {
-                        let runs = exit.is_none();
-                        if runs { *exit = Some(End::Exited(exited(None, Some(15), true))); }
-                        runs
-                    });
-                    Reply::Done
-                }
-                _ => return,
-            },
-            ended = exit.wait_for(Option::is_some) => {
-                match ended.expect("the session lives").clone().expect("ended") {
-                    End::Exited(exited) => Reply::Exited(exited),
-                    End::Killed => return,
-                }
-            }
-            _ = cut.changed() => return,
-        };
-        let over = matches!(reply, Reply::Exited(_));
-        write(&mut stream, &reply).await;
-        if over {
-            return;
-        }
-    }
-}
-
-fn exited(code: Option<i32>, signal: Option<i32>, stopped: bool) -> Exited {
-    Exited {
-        code,
-        signal,
-        stopped,
-        out_of_memory: None,
-        log: vec!["Traceback (most recent call last):".into(), "ImportError".into()],
-    }
-}
-
-/// A web server that knows one answer.
-async fn serve(endpoint: Endpoint, how: OnStart) {
-    let answer: &'static str = match how {
-        OnStart::Serve | OnStart::Hang => {
-            "HTTP/1.1 403 Forbidden\r\nX-JupyterHub-Version: 6.1.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        }
-        OnStart::Broken => {
-            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        }
-        _ => return,
-    };
-    async fn one(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, answer: &'static str) {
-        let mut request = [0; 1024];
-        let _ = stream.read(&mut request).await;
-        let _ = stream.write_all(answer.as_bytes()).await;
-        let _ = stream.shutdown().await;
-    }
-    match endpoint {
-        Endpoint::Unix(path) => {
-            let listener = UnixListener::bind(path).expect("bound");
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(one(stream, answer));
-            }
-        }
-        Endpoint::Tcp(port) => {
-            let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("bound");
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(one(stream, answer));
-            }
-        }
-        Endpoint::Service => {}
-    }
-}
-
-async fn refuse(stream: &mut UnixStream, code: RefusalCode) {
-    let refused = Refused {
-        code,
-        message: "The fake helper says no.".into(),
-        notices: Vec::new(),
-        retry_after_seconds: (code == RefusalCode::RateLimited).then_some(7),
-    };
-    write(stream, &Reply::Refused(refused)).await;
-}
-
-async fn read(stream: &mut UnixStream) -> Option<Request> {
-    let mut header = [0; HEADER_BYTES];
-    stream.read_exact(&mut header).await.ok()?;
-    let mut body = vec![0; frame::body_length(header).ok()?];
-    stream.read_exact(&mut body).await.ok()?;
-    frame::decode_request(&body).ok()
-}
-
-async fn write(stream: &mut UnixStream, reply: &Reply) {
-    let bytes = frame::encode(reply).expect("short enough");
-    // The hub may have gone; the session lives on.
-    let _ = stream.write_all(&bytes).await;
 }
