@@ -228,13 +228,18 @@ fn names(data: &Map<String, Value>, key: &str) -> Result<Option<Vec<String>>, Ht
 
 fn note(data: &Map<String, Value>, user: &User, caller: &Caller) -> Result<String, HttpError> {
     let note = match data.get("note") {
-        Some(Value::String(note)) if !note.is_empty() => note.clone(),
-        None | Some(Value::Null | Value::String(_)) => match &caller.kind {
+        Some(note) if !body::is_falsy(note) => match note {
+            Value::String(note) => note.clone(),
+            Value::Array(_) | Value::Object(_) => {
+                return Err(HttpError::bad_request("token note must be a string"));
+            }
+            other => python::repr(other),
+        },
+        _ => match &caller.kind {
             CallerKind::User(own) if own.id == user.id => "Requested via api".to_owned(),
             CallerKind::User(other) => format!("Requested via api by user {}", other.name),
             CallerKind::Service(service) => format!("Requested via api by service {}", service.name),
         },
-        Some(other) => python::repr(other),
     };
     if note.chars().count() > NOTE_CHARACTERS_MAX {
         return Err(HttpError::bad_request(format!("note must not exceed {NOTE_CHARACTERS_MAX} characters")));

@@ -15,7 +15,8 @@ use crate::servers::State;
 /// `GET`: says what is given, and asks.
 pub async fn get(visit: Visit) -> Result<Response, PageError> {
     visit.person()?;
-    let code = visit.argument("code").unwrap_or_default();
+    let missing = || PageError::new(StatusCode::BAD_REQUEST, "Missing argument code");
+    let code = visit.argument("code").ok_or_else(missing)?;
     let found = find(&visit, &code, StatusCode::NOT_FOUND, "Share not found or expired")?;
     if found.owner == visit.person()?.user.name {
         return Err(PageError::new(StatusCode::FORBIDDEN, "You can't share with yourself!"));

@@ -46,7 +46,7 @@ async fn unknown_codes_and_own_ones_are_refused() {
     let mut browser = Browser::of("alice").await;
     make(&browser, "alice");
     browser.get("/hub/accept-share?code=nonsense").await.is(404, "");
-    browser.get("/hub/accept-share").await.is(404, "");
+    browser.get("/hub/accept-share").await.is(400, "");
     let path = format!("/hub/accept-share?code={CODE}");
     assert!(browser.get(&path).await.is(403, "").heading().ends_with("share with yourself!"));
     let xsrf = browser.get("/hub/token").await.is(200, "").field("_xsrf");
