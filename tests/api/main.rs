@@ -13,7 +13,7 @@
 //! | a client's secret, by HTTP Basic or in the form, is wrong, doubled or another client's | hub: `api::tests::oauth::a_client_gives_its_secret_in_the_form_or_by_http_basic`, `api::tests::oauth::wrong_token_requests_are_refused_and_do_not_use_the_code_up` |
 //! | an OAuth code used twice | hub: `api::tests::oauth::a_code_works_once_and_its_second_use_revokes_the_token` |
 //! | a server sets the hub's cookies, or headers for the whole site | proxy: `answer::tests::servers_cannot_set_cookies_of_the_hub`, `answer::tests::servers_cannot_set_cookies_elsewhere`; `tests/proxy`: `forwarding::hub_cookies_do_not_reach_servers_and_servers_cannot_set_them` |
-//! | the disk is full | hub: `api::tests::access::a_full_disk_is_503_for_writes_and_nothing_for_reads_and_tokens`; store: `when_the_disk_is_full_reads_work_and_writes_recover` |
+//! | the disk is full | [`surroundings::a_full_disk_stops_nothing_but_writes`]; hub: `api::tests::access::a_full_disk_is_503_for_writes_and_nothing_for_reads_and_tokens`; store: `when_the_disk_is_full_reads_work_and_writes_recover` |
 //! | a body of 100 MB for the hub's own forms and JSON | [`threats::forms_over_64_kib_and_json_over_1_mib_are_refused_also_from_strangers`], [`large_bodies_are_refused_before_they_are_read`]; hub: `api::tests::access::bodies_have_limits` |
 //! | another local user reads the database or the secrets | [`threats::database_and_secrets_are_for_the_hub_alone`]; store: `a_new_database_is_private_and_has_the_default_rows`; `tests/system`: `privileges::file_modes` |
 //! | a session id that was there before the login is kept | [`a_login_gives_a_new_session_and_a_logout_ends_it`], [`threats::each_login_has_a_session_of_its_own`] |
@@ -23,6 +23,7 @@ mod database;
 mod differential;
 mod failures;
 mod routes;
+mod surroundings;
 mod threats;
 mod trial;
 

@@ -17,7 +17,7 @@ fn ask(inside: &Web, method: &str, path: &str, body: &str) -> Answer {
 }
 
 /// A dashboard of somebody's, which answers with the head of the request.
-fn dashboard() -> SocketAddr {
+pub(crate) fn dashboard() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {

@@ -18,6 +18,8 @@ pub struct Trial {
     port: u16,
     inner_port: u16,
     with_tls: bool,
+    /// Authorities that hubd is to take for the system's.
+    authorities: Option<PathBuf>,
     // Dropped in this order: the daemon, the helper, then the account with what still runs.
     hubd: Option<Process>,
     helper: Option<Process>,
@@ -54,7 +56,9 @@ impl Trial {
         });
         let directory = tempfile::Builder::new().prefix("hubt-api").tempdir().expect("a directory");
         let (port, inner_port, with_tls) = (free_port(), free_port(), false);
-        let trial = Self { directory, port, inner_port, with_tls, hubd: None, helper: None, person };
+        let authorities = None;
+        let trial =
+            Self { directory, port, inner_port, with_tls, authorities, hubd: None, helper: None, person };
         trial.write_files(tables);
         trial
     }
@@ -65,7 +69,10 @@ impl Trial {
         let helper = self.command("hubd-helper", &["--listen", "run/helper.sock", "--policy", "helper.toml"]);
         self.helper = Some(self.process("helper", helper));
         until("the helper's socket", START_LIMIT, || socket.exists().then_some(()));
-        let hubd = self.command("hubd", &["-f", "hubd.toml"]);
+        let mut hubd = self.command("hubd", &["-f", "hubd.toml"]);
+        if let Some(authorities) = &self.authorities {
+            hubd = among(authorities, &hubd);
+        }
         self.hubd = Some(self.process("hubd", hubd));
         let web = self.web();
         until("an answer of hubd", START_LIMIT, || {
@@ -84,6 +91,29 @@ impl Trial {
     pub fn directory(&self, name: &str) {
         std::fs::create_dir(self.path(name)).expect("made");
         self.give(name);
+    }
+
+    /// Makes a directory of the person's with room for so many bytes. Only root can; says whether it was made.
+    pub fn small_directory(&self, name: &str, bytes: usize) -> bool {
+        if self.person.is_none() {
+            println!("skipped: only root mounts a small file system");
+            return false;
+        }
+        std::fs::create_dir(self.path(name)).expect("made");
+        let (place, size) = (self.path(name), format!("size={bytes},mode=700"));
+        hubd_tests::run("mount", &["-t", "tmpfs", "-o", &size, "hubt", &place.to_string_lossy()]);
+        self.give(name);
+        true
+    }
+
+    /// Has hubd believe certificates of the authorities in a PEM file, and no others. Only root can; says whether.
+    pub fn trust_only(&mut self, name: &str) -> bool {
+        if self.person.is_none() {
+            println!("skipped: only root shows a program other files than there are");
+            return false;
+        }
+        self.authorities = Some(self.path(name));
+        true
     }
 
     /// Copies a file that only the person may read.
@@ -196,5 +226,27 @@ impl Drop for Trial {
         drop(self.hubd.take());
         drop(self.helper.take());
         drop(self.person.take());
+        for entry in std::fs::read_dir(self.directory.path()).into_iter().flatten().flatten() {
+            // Fails for all that is no mount.
+            let _ = hubd_tests::try_run("umount", &["--quiet", "--lazy", &entry.path().to_string_lossy()]);
+        }
     }
+}
+
+/// The same command in a view of the file system in which the system's authorities are others.
+fn among(authorities: &Path, command: &Command) -> Command {
+    let mut inner = Command::new("unshare");
+    let script = "mount --bind \"$1\" /etc/ssl/certs/ca-certificates.crt && shift && exec \"$@\"";
+    inner.args(["--mount", "sh", "-c", script, "sh"]).arg(authorities);
+    inner.arg(command.get_program()).args(command.get_args());
+    if let Some(directory) = command.get_current_dir() {
+        inner.current_dir(directory);
+    }
+    inner.env_clear();
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            inner.env(name, value);
+        }
+    }
+    inner
 }

@@ -1,14 +1,30 @@
 #!/usr/bin/python3
-"""A user server that starts at once: it only says that it is there, as jupyterhub-singleuser does."""
+"""A user server that starts at once: it only says that it is there, as jupyterhub-singleuser does.
+
+A file `hold-start-NAME` beside it keeps the server of NAME from listening, `hold-stop-NAME` from ending, while it is there.
+"""
 
 import os
+import pathlib
+import signal
 import socket
 import sys
+import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import urlparse
 
-if os.environ["JUPYTERHUB_USER"] == "breaks":
+USER = os.environ["JUPYTERHUB_USER"]
+if USER == "breaks":
     sys.exit("this server ends at once")
+
+told_to_end = threading.Event()
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: told_to_end.set())
+
+
+def held(what):
+    return (pathlib.Path(__file__).parent / f"hold-{what}-{USER}").exists()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -34,7 +50,12 @@ class UnixServer(HTTPServer):
         self.server_name, self.server_port = "localhost", 0
 
 
+while held("start"):
+    if told_to_end.wait(0.05) and not held("stop"):
+        sys.exit()
 paths = [word.partition("=")[2] for word in sys.argv if word.startswith("--ServerApp.sock=")]
 url = urlparse(os.environ["JUPYTERHUB_SERVICE_URL"])
 server = UnixServer(paths[0], Handler) if paths else HTTPServer((url.hostname, url.port), Handler)
-server.serve_forever()
+threading.Thread(target=server.serve_forever, daemon=True).start()
+while not told_to_end.is_set() or held("stop"):
+    time.sleep(0.05)

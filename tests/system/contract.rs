@@ -13,7 +13,10 @@ use crate::measures::STUB;
 use crate::suite::{Suite, with_program};
 
 /// The cases of this file.
-pub const CASES: &[Case] = &[("rows of the contract: root, an expired account, a killed hub, secrets", rows)];
+pub const CASES: &[Case] = &[
+    ("rows of the contract: root, an expired account, a killed hub", rows),
+    ("row 22 of the contract: database, secrets and logs are for their owners alone", owners),
+];
 
 /// How long a start or stop may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -25,7 +28,7 @@ const BACK_BUSY: Duration = Duration::from_secs(5);
 const WORDS: &str = "words of a server that are for its owner";
 
 fn rows(_: &mut Suite) {
-    let program = RootProgram::new("contract", &STUB.replacen('\n', &format!("\necho {WORDS}\n"), 1));
+    let program = RootProgram::new("contract", STUB);
     let (admin, person) = (
         Person::new("hubt-hard-admin", PersonKind::Ordinary),
         Person::new("hubt-hard-person", PersonKind::Ordinary),
@@ -52,7 +55,6 @@ fn rows(_: &mut Suite) {
     let own = web.fresh();
     own.log_in(&person.name, &person.password);
     killed(&mut installation, &own, &person);
-    secrets(&installation, person.uid);
     until("the end of the server", LIMIT, || {
         script("DELETE");
         processes_of(person.uid).is_empty().then_some(())
@@ -93,22 +95,43 @@ fn killed(installation: &mut Installation, web: &Web, person: &Person) {
     assert!(back < limit, "{back:?}");
 }
 
-fn secrets(installation: &Installation, uid: u32) {
+fn owners(_: &mut Suite) {
+    let program = RootProgram::new("owners", &STUB.replacen('\n', &format!("\necho {WORDS}\n"), 1));
+    let person = Person::new("hubt-hard-owner", PersonKind::Ordinary);
+    let mut installation = Installation::running(&with_program(&program.path().to_string_lossy()));
+    let web = installation.web();
+    web.log_in(&person.name, &person.password);
+    web.get("/hub/home");
+    let token = web.api("POST", &format!("users/{}/tokens", person.name), "").json()["token"].clone();
+    assert!([201, 202].contains(&web.api("POST", &format!("users/{}/server", person.name), "").status));
+    let page = format!("/user/{}/api", person.name);
+    until("the server's answer", LIMIT, || (web.get(&page).status == 200).then_some(()));
+
     let mut modes = Vec::new();
     for entry in fs::read_dir(installation.path("srv")).unwrap() {
         let entry = entry.unwrap();
-        modes.push(format!(
-            "{} {:o}",
-            entry.file_name().to_string_lossy(),
-            entry.metadata().unwrap().mode() & 0o777
-        ));
+        let (name, mode) = (entry.file_name(), entry.metadata().unwrap().mode() & 0o777);
+        assert_eq!(mode & 0o077, 0, "{name:?} has mode {mode:o}");
+        modes.push(format!("{} {mode:o}", name.to_string_lossy()));
     }
-    let log = installation.path(&format!("log/servers/u{uid}.log"));
+    let of_hub = |name: &str| modes.iter().any(|mode| mode.starts_with(&format!("{name} ")));
+    assert!(of_hub("jupyterhub.sqlite") && of_hub("jupyterhub_cookie_secret"), "{modes:?}");
+    let log = installation.path(&format!("log/servers/u{}.log", person.uid));
     let mode = fs::metadata(&log).unwrap().mode() & 0o777;
     println!("    row 22: {}; the server's own log {mode:o}", modes.join(", "));
     assert!(mode == 0o600 && fs::read_to_string(&log).unwrap().contains(WORDS));
-    let hub = fs::read_to_string(installation.path("log/hubd.log")).unwrap();
-    assert!(!hub.contains(WORDS), "a server writes into the hub's log");
+    let said = installation.hubd().log() + &installation.helper().log();
+    assert!(!said.contains(WORDS), "a server writes into the log of hub or helper");
+    let cookies = ["jupyterhub-hub-login", "jupyterhub-session-id", "hubd-ticket", "_xsrf"];
+    let cookies = cookies.map(|name| web.cookie(name).unwrap_or_default());
+    let secrets =
+        cookies.iter().map(String::as_str).chain([person.password.as_str(), token.as_str().unwrap()]);
+    for secret in secrets {
+        assert!(
+            secret.len() >= 8 && !said.contains(secret),
+            "the log has a secret, or there is none: {secret:?}"
+        );
+    }
 }
 
 fn expired(answer: &Answer) {

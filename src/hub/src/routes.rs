@@ -100,14 +100,18 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .nest(&format!("{base}hub/api"), api)
         .merge(api::root(&at("api/"), Arc::clone(&hub)))
         .merge(api::metrics(&at("metrics"), Arc::clone(&hub)));
+    // The router adds `Allow` last of all.
+    Router::new().fallback_service(dressed(all, hub)).layer(middleware::map_response(without_allow))
+}
+
+/// The routes with what is around all of them.
+fn dressed(all: Router, hub: Arc<Hub>) -> Router {
     // Without hosts of people's own there is none to keep the hub from.
     let all = match hub.settings.subdomains {
         Some(_) => all.layer(middleware::from_fn_with_state(Arc::clone(&hub), outside::own_host)),
         None => all,
     };
-    let all = all.layer(middleware::from_fn_with_state(hub, around));
-    // The router adds `Allow` last of all.
-    Router::new().fallback_service(all).layer(middleware::map_response(without_allow))
+    all.layer(middleware::from_fn_with_state(hub, around))
 }
 
 /// JupyterHub names no methods in a 405, and those that the router names are not all allowed: it takes `HEAD`

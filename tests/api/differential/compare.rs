@@ -220,7 +220,7 @@ fn shape(value: &Value) -> String {
             }
             format!("[{}]", kinds.join(", "))
         }
-        Value::String(text) => without_ports(&in_order(text)).replace('\n', "\\n"),
+        Value::String(text) => without_seconds(&without_ports(&in_order(text))).replace('\n', "\\n"),
         other => other.to_string(),
     }
 }
@@ -247,6 +247,14 @@ fn in_order(text: &str) -> String {
     let scopes: BTreeSet<&str> = scopes.split(',').collect();
     let scopes: Vec<&str> = scopes.into_iter().collect();
     format!("Not assigning requested scopes {} not held{rest}", scopes.join(","))
+}
+
+/// Whoever has to wait is told another time each time.
+fn without_seconds(text: &str) -> String {
+    match text.split_once("Try again in ") {
+        Some((before, rest)) if rest.ends_with("0 seconds.") => format!("{before}Try again in some seconds."),
+        _ => text.to_owned(),
+    }
 }
 
 /// A text in which `localhost:9612` is the same as `localhost:9610`.

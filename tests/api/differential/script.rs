@@ -9,7 +9,8 @@
 //! logged in. A target that begins with `/hub`, `/user` or `/services` is taken as it is; others are below
 //! `/hub/api`. `{NAME}` stands for what was kept, `{xsrf}` for the browser's token. A body begins with `{`,
 //! `[` or `"` after a blank, or with `<<` when it has another form. `setup` lines go to JupyterHub only, before
-//! hubd gets its copy of the database; `setup nobody LOGIN NAME` is a browser's.
+//! hubd gets its copy of the database; `setup nobody LOGIN NAME` is a browser's. Lines such as `hold start NAME` are
+//! those of [`Act`].
 
 use std::collections::BTreeMap;
 
@@ -17,11 +18,17 @@ use hubd_tests::{Answer, Web};
 use serde_json::Value;
 
 use super::compare::{Difference, summary};
+use super::servers::{Act, Servers};
 
 /// All requests.
 pub struct Script {
     setup: Vec<Step>,
-    steps: Vec<Step>,
+    lines: Vec<Line>,
+}
+
+enum Line {
+    Step(Step),
+    Act(Act),
 }
 
 struct Step {
@@ -54,6 +61,12 @@ impl Actors {
     pub fn at(&self, base: Web) -> Self {
         let browsers = self.browsers.iter().map(|(name, web)| (name.clone(), web.copy_to(&base)));
         Self { browsers: browsers.collect(), kept: self.kept.clone(), base }
+    }
+
+    /// A call as the admin, which is not compared.
+    pub fn call(&mut self, method: &str, target: &str) -> Answer {
+        let authorization = format!("token {}", self.kept["adm"]);
+        self.base.fresh().request(method, target, &[("Authorization", &authorization)], b"")
     }
 
     fn send(&mut self, step: &Step) -> Answer {
@@ -117,19 +130,19 @@ impl Actors {
 impl Script {
     /// Reads the file.
     pub fn parse(text: &str) -> Self {
-        let (mut setup, mut steps) = (Vec::new(), Vec::new());
+        let (mut setup, mut lines) = (Vec::new(), Vec::new());
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             match line.strip_prefix("setup ") {
                 Some(line) => setup.push(Step::parse(line)),
-                None => steps.push(Step::parse(line)),
+                None => lines.push(Act::parse(line).map_or_else(|| Line::Step(Step::parse(line)), Line::Act)),
             }
         }
-        Self { setup, steps }
+        Self { setup, lines }
     }
 
     /// How many requests both hubs get.
     pub fn len(&self) -> usize {
-        self.steps.len()
+        self.lines.iter().filter(|line| matches!(line, Line::Step(_))).count()
     }
 
     /// Sends what JupyterHub alone gets.
@@ -148,9 +161,16 @@ impl Script {
     }
 
     /// Sends everything to both; what differs.
-    pub fn run(&self, real: &mut Actors, ours: &mut Actors) -> Vec<Difference> {
+    pub fn run(&self, real: &mut Actors, ours: &mut Actors, servers: &Servers) -> Vec<Difference> {
         let mut found = Vec::new();
-        for step in &self.steps {
+        for line in &self.lines {
+            let step = match line {
+                Line::Step(step) => step,
+                Line::Act(act) => {
+                    servers.act(act, [real, ours]);
+                    continue;
+                }
+            };
             let wanted = summary(&real.send(step), &step.target);
             let answered = summary(&ours.send(step), &step.target);
             found.extend(Difference::between(&step.name, &wanted, &answered));
