@@ -62,7 +62,8 @@ fn main() -> Result<(), BoxError> {
         routes.add("/", Target { endpoint, uid: None });
         let proxy = Proxy::new(ProxySettings::default(), routes, Arc::new(Nothing));
         let stop = CancellationToken::new();
-        hubd_proxy::serve(Listener::Tcp(listener), tls, proxy, stop, Duration::ZERO).await;
+        // On a worker, as in hubd: the thread of `block_on` is none.
+        tokio::spawn(hubd_proxy::serve(Listener::Tcp(listener), tls, proxy, stop, Duration::ZERO)).await?;
         Ok(())
     })
 }

@@ -11,6 +11,7 @@ use crate::flow::Link;
 use crate::peer::tcp_listener;
 use crate::stream::{Socket, Stream};
 use crate::target_tls::TargetTls;
+use crate::tcp::Tcp;
 use crate::{BackendFailure, Endpoint, Target};
 
 /// Why a server gave no answer.
@@ -82,7 +83,7 @@ async fn connect_and_check(target: &Target, tls: Option<&TargetTls>) -> Result<S
             let bare = host.trim_start_matches('[').trim_end_matches(']');
             let stream = TcpStream::connect((bare, *port)).await.map_err(|error| refused(target, &error))?;
             stream.set_nodelay(true).map_err(|error| refused(target, &error))?;
-            let stream = tls.connect(bare, Socket::Tcp(stream)).await.map_err(|error| {
+            let stream = tls.connect(bare, Socket::Tcp(Tcp::Watched(stream))).await.map_err(|error| {
                 let cause = format!("no TLS connection to {}: {error}", shown(target)).into();
                 Failed { kind: BackendFailure::BrokenAnswer, cause }
             })?;
@@ -93,7 +94,7 @@ async fn connect_and_check(target: &Target, tls: Option<&TargetTls>) -> Result<S
 
 fn tcp(stream: TcpStream, target: &Target) -> Result<Stream, Failed> {
     stream.set_nodelay(true).map_err(|error| refused(target, &error))?;
-    Ok(Stream::Plain(Socket::Tcp(stream)))
+    Ok(Stream::Plain(Socket::Tcp(Tcp::Watched(stream))))
 }
 
 fn check(target: &Target, uid: u32) -> Result<(), Failed> {

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::asking::{Asking, Sending};
 use crate::backend::Failed;
@@ -18,6 +19,8 @@ use crate::routes::Route;
 use crate::screen::Refusal;
 use crate::upgrade::Switched;
 
+/// So long a browser that came with its request is not watched while its server works on the answer.
+const UNWATCHED_TIME: Duration = Duration::from_millis(5);
 const SWITCHING_PROTOCOLS: u16 = 101;
 /// What a server did that answers so without having been asked for it.
 pub(crate) const UNASKED_SWITCH: &str = "it changed the protocol in a way nobody asked for";
@@ -145,8 +148,12 @@ impl Connection {
         matches!(tokio::time::timeout(time, write).await, Ok(Ok(())))
     }
 
-    /// Whether the browser has gone, as far as it can be seen without losing what it says.
+    /// Whether the browser has gone, as far as it can be seen without losing what it says. One that nobody watches so
+    /// far is not watched for the short time in which most answers come.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.link.stream.is_unwatched() && self.alarm.poll(cx, self.came + UNWATCHED_TIME).is_pending() {
+            return false;
+        }
         while !self.link.input.is_full() {
             match self.link.poll_fill(cx) {
                 Poll::Ready(Ok(1..)) => {}

@@ -43,6 +43,7 @@ pub(crate) struct Connection {
     pub(crate) visitor: Arc<Visitor>,
     pub(crate) link: Link,
     pub(crate) alarm: Alarm,
+    pub(crate) came: Instant,
     served: bool,
 }
 
@@ -78,8 +79,8 @@ enum End {
 
 /// Serves a connection to its end.
 pub(crate) async fn speak(service: Arc<Service>, stream: Stream, visitor: Arc<Visitor>) {
-    let alarm = Alarm::default();
-    let mut connection = Connection { service, visitor, link: Link::new(stream), alarm, served: false };
+    let (link, alarm, came) = (Link::new(stream), Alarm::default(), Instant::now());
+    let mut connection = Connection { service, visitor, link, alarm, came, served: false };
     loop {
         let after = match connection.next_head().await {
             Ok(mut work) => {

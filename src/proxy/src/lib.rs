@@ -20,6 +20,7 @@ mod limits;
 mod listen;
 mod proxy_protocol;
 mod stream;
+mod tcp;
 mod tls;
 mod welcome;
 

@@ -1,20 +1,23 @@
 //! Accepting connections, and ending them in good order.
 
 use std::io;
-use std::net::IpAddr;
-use std::pin::Pin;
+use std::net::{self, IpAddr};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
 use crate::limits::{Gate, Spare, is_shortage_of_descriptors, refuse};
 use crate::stream::Socket;
+use crate::tcp::Tcp;
 use crate::welcome::welcome;
 use crate::{Proxy, Tls};
 
@@ -131,20 +134,18 @@ pub async fn serve(
     stop: CancellationToken,
     drain: Duration,
 ) {
-    // Without it small answers wait for the acknowledgement of those before. Connections inherit it (tcp(7)).
-    if let Listener::Tcp(listener) = &listener
-        && let Err(error) = SockRef::from(listener).set_tcp_nodelay(true)
-    {
-        tracing::warn!("answers may be slow, TCP_NODELAY cannot be set: {error}");
-    }
     let connections = TaskTracker::new();
     let service = Service::new(proxy);
     let gate = Gate::new(&service.proxy.settings.limits);
-    let mut door = Door::new(listener, tls.is_none());
+    let mut door = match Door::new(listener, tls.is_none()) {
+        Ok(door) => door,
+        Err(error) => return tracing::error!("cannot wait for connections: {error}"),
+    };
+    let mut stopped = pin!(stop.cancelled());
     loop {
         let socket = tokio::select! {
             socket = door.next() => socket,
-            () = stop.cancelled() => break,
+            () = &mut stopped => break,
         };
         let work = welcome(service.clone(), socket, tls.clone(), gate.enter());
         connections.spawn(Served::new(service.clone(), work));
@@ -163,22 +164,43 @@ pub async fn serve(
 
 /// Where connections come in.
 struct Door {
-    listener: Listener,
+    entry: Entry,
     spare: Spare,
     /// Whoever is refused is told so in HTTP; there is no time for TLS then.
     plain: bool,
     short: bool,
 }
 
+/// A listening socket. From one of TCP, connections come that the runtime does not know yet.
+enum Entry {
+    Tcp(AsyncFd<net::TcpListener>),
+    Unix(UnixListener),
+}
+
 impl Door {
-    fn new(listener: Listener, plain: bool) -> Self {
-        Self { listener, spare: Spare::new(), plain, short: false }
+    fn new(listener: Listener, plain: bool) -> io::Result<Self> {
+        let entry = match listener {
+            Listener::Tcp(listener) => {
+                // Without it small answers wait for the acknowledgement of those before. Connections inherit it (tcp(7)).
+                if let Err(error) = SockRef::from(&listener).set_tcp_nodelay(true) {
+                    tracing::warn!("answers may be slow, TCP_NODELAY cannot be set: {error}");
+                }
+                let listener = listener.into_std()?;
+                #[expect(
+                    deprecated,
+                    reason = "its successor is unsafe; a std::net::TcpListener keeps its descriptor"
+                )]
+                Entry::Tcp(AsyncFd::with_interest(listener, Interest::READABLE)?)
+            }
+            Listener::Unix(listener) => Entry::Unix(listener),
+        };
+        Ok(Self { entry, spare: Spare::new(), plain, short: false })
     }
 
     /// The next connection. Errors are those of one connection, or a shortage that passes.
     async fn next(&mut self) -> (Socket, Option<IpAddr>) {
         loop {
-            match accept(&self.listener).await {
+            match self.entry.accept().await {
                 Ok(socket) => {
                     self.short = false;
                     return socket;
@@ -203,7 +225,7 @@ impl Door {
             self.spare = Spare::new();
             return false;
         }
-        let waiting = accept(&self.listener).await;
+        let waiting = self.entry.accept().await;
         let taken = waiting.is_ok();
         if let Ok((socket, _)) = waiting
             && self.plain
@@ -215,12 +237,16 @@ impl Door {
     }
 }
 
-async fn accept(listener: &Listener) -> io::Result<(Socket, Option<IpAddr>)> {
-    match listener {
-        Listener::Tcp(listener) => {
-            listener.accept().await.map(|(stream, address)| (Socket::Tcp(stream), Some(address.ip())))
+impl Entry {
+    async fn accept(&self) -> io::Result<(Socket, Option<IpAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) =
+                    listener.async_io(Interest::READABLE, net::TcpListener::accept).await?;
+                Ok((Socket::Tcp(Tcp::accepted(stream)?), Some(address.ip())))
+            }
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| (Socket::Unix(stream), None)),
         }
-        Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| (Socket::Unix(stream), None)),
     }
 }
 

@@ -7,12 +7,14 @@ use std::task::{Context, Poll};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio_rustls::TlsStream;
+
+use crate::tcp::Tcp;
 
 /// A connected socket.
 pub(crate) enum Socket {
-    Tcp(TcpStream),
+    Tcp(Tcp),
     Unix(UnixStream),
     #[cfg(test)]
     Memory(tokio::io::DuplexStream),
@@ -71,11 +73,16 @@ impl Stream {
     /// Ready when something has come, or the end; also now and then when nothing has. A reader that is woken then.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Plain(Socket::Tcp(stream)) => stream.poll_read_ready(cx).map(|_| ()),
+            Self::Plain(Socket::Tcp(stream)) => stream.poll_readable(cx),
             Self::Plain(Socket::Unix(stream)) => stream.poll_read_ready(cx).map(|_| ()),
             // What TLS has read already is known to TLS alone.
             _ => Poll::Ready(()),
         }
+    }
+
+    /// Whether nobody has waited for it so far.
+    pub(crate) fn is_unwatched(&self) -> bool {
+        matches!(self, Self::Plain(Socket::Tcp(stream)) if stream.is_unwatched())
     }
 
     /// Whether nothing has come, not even the end, by what the kernel knows at this moment.
@@ -84,14 +91,14 @@ impl Stream {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.get_ref().0,
         };
-        let mut byte = [MaybeUninit::uninit()];
-        let peeked = match socket {
-            Socket::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
-            Socket::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        let socket = match socket {
+            Socket::Tcp(stream) => stream.socket(),
+            Socket::Unix(stream) => Some(SockRef::from(stream)),
             #[cfg(test)]
             Socket::Memory(_) => return true,
         };
-        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        let peeked = socket.map(|socket| socket.peek(&mut [MaybeUninit::uninit()]));
+        peeked.is_some_and(|peeked| peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock))
     }
 }
 

@@ -38,7 +38,8 @@ pub(crate) async fn welcome(
         };
     };
     let Some(tls) = tls else { return http1::speak(service, Stream::Plain(socket), visitor).await };
-    if let Socket::Tcp(stream) = &socket {
+    if let Socket::Tcp(stream) = &mut socket {
+        let Ok(stream) = stream.watched() else { return };
         match tokio::time::timeout(HANDSHAKE_TIME, speaks_tls(stream)).await {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => return say_https(socket).await,
