@@ -44,10 +44,12 @@ impl Running {
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let running = Self { child, address: at(port), api: at(api_port) };
         let wait = async {
-            for address in [running.address, running.api] {
+            for (address, path) in [(running.address, "/_chp_healthz"), (running.api, "/api/routes")] {
                 while TcpStream::connect(address).await.is_err() {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
+                // Whoever answers has all descriptors that it keeps.
+                talk(address, format!("GET {path} HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n")).await;
             }
         };
         tokio::time::timeout(LIMIT, wait).await.expect("the proxy listens");
