@@ -47,7 +47,7 @@ struct Plan {
 }
 
 impl Proxies {
-    /// Starts what is there; `HUBD`, `HUBD_ONE_SERVER` and `CHP` name programs.
+    /// Starts what is there; `HUBD`, `HUBD_ONE_SERVER`, `HUBD_BEFORE` and `CHP` name programs.
     pub fn start(backend: SocketAddr, threads: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let plan = Plan {
@@ -61,7 +61,8 @@ impl Proxies {
         let mut proxies = Self { all: Vec::new(), children: Vec::new(), directory };
         proxies.start_haproxy(&plan);
         proxies.start_nginx(&plan);
-        proxies.start_hubd(&plan);
+        proxies.start_hubd("hubd", "HUBD_ONE_SERVER", &plan);
+        proxies.start_hubd("hubd before", "HUBD_BEFORE", &plan);
         proxies.start_command("hubd proxy", &plan, "HUBD", &["proxy"], true);
         proxies.start_command("configurable-http-proxy", &plan, "CHP", &[], false);
         proxies
@@ -134,9 +135,9 @@ impl Proxies {
         self.add("nginx", Instance { port, process }, Instance { port: tls, process }, true);
     }
 
-    /// The proxy as it is inside hubd, with nothing around it.
-    fn start_hubd(&mut self, plan: &Plan) {
-        let program = std::env::var("HUBD_ONE_SERVER").expect("HUBD_ONE_SERVER names the example one_server");
+    /// The proxy as it is inside hubd, with nothing around it: this one, or one of another build to compare it with.
+    fn start_hubd(&mut self, name: &'static str, variable: &str, plan: &Plan) {
+        let Ok(program) = std::env::var(variable) else { return };
         let mut start = |pem: Option<&Path>| {
             let port = free_port();
             let mut command = Command::new(&program);
@@ -144,7 +145,7 @@ impl Proxies {
             Instance { port, process: self.spawn(&mut command) }
         };
         let (plain, tls) = (start(None), start(Some(&plan.pem)));
-        self.add("hubd", plain, tls, true);
+        self.add(name, plain, tls, true);
     }
 
     /// Something with the command line and the REST API of configurable-http-proxy.
