@@ -147,6 +147,22 @@ async fn head_and_not_modified_keep_their_lengths_without_a_body() {
 }
 
 #[tokio::test]
+async fn parts_of_files_are_asked_for_and_given_as_they_are() {
+    let told = "Content-Range: bytes 2-3/10\r\nAccept-Ranges: bytes\r\nETag: \"x\"\r\n";
+    let part = format!("HTTP/1.1 206 Partial Content\r\n{told}Content-Length: 2\r\n\r\ncd");
+    let (proxy, server) = (start().await, Canned::start(part).await);
+    proxy.route("/user/a/", server.address);
+    let answer = proxy.get("/user/a/file", "Range: bytes=2-3\r\nIf-Range: \"x\"\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 206") && answer.ends_with("\r\n\r\ncd"), "{answer}");
+    for (name, value) in [("content-range", "bytes 2-3/10"), ("accept-ranges", "bytes"), ("etag", "\"x\"")] {
+        assert_eq!(header(&answer, name).as_deref(), Some(value), "{answer}");
+    }
+    let head = server.heads().pop().unwrap();
+    assert_eq!(header(&head, "range").as_deref(), Some("bytes=2-3"));
+    assert_eq!(header(&head, "if-range").as_deref(), Some("\"x\""));
+}
+
+#[tokio::test]
 async fn informational_answers_of_a_server_are_not_the_answer() {
     let server = Canned::start(format!("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n{OK}")).await;
     let proxy = start().await;

@@ -3,7 +3,7 @@
 //! It knows routes and one [`App`] that answers what no route takes. It never knows users, tokens or the
 //! database.
 //!
-//! The way of a request: [`serve`] accepts (`listen`, `welcome`, `tls`), `http1` or `h2` reads its head into a
+//! The way of a request: [`serve`] accepts (`listen`, `tcp`, `welcome`, `tls`), `http1` or `h2` reads its head into a
 //! `request`, `screen` and `path` refuse what is ambiguous, [`Routes`] says whose it is (`forward`), `head` decides
 //! what reaches the server, `backend` and `pool` connect, `exchange` (HTTP/1.1) or `call` (HTTP/2) asks it; `reply`
 //! reads the head of the answer, `answer` decides what comes back, `flow` or `upgrade` streams. `give` and `feed` do
