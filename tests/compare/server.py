@@ -5,7 +5,6 @@ A file `hold-start-NAME` beside it keeps the server of NAME from listening, `hol
 """
 
 import os
-import pathlib
 import signal
 import socket
 import sys
@@ -24,7 +23,8 @@ for number in (signal.SIGINT, signal.SIGTERM):
 
 
 def held(what):
-    return (pathlib.Path(__file__).parent / f"hold-{what}-{USER}").exists()
+    # Also false for a name that is too long for a file.
+    return os.path.exists(os.path.join(os.path.dirname(__file__), f"hold-{what}-{USER}"))
 
 
 class Handler(BaseHTTPRequestHandler):
