@@ -1,5 +1,7 @@
 //! What the program says: help, mistakes with their cures, states.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use hubd_tests::free_port;
 
 use crate::daemon::{Daemon, local};
@@ -32,6 +34,31 @@ fn all_mistakes_are_told_at_once_before_anything_is_opened() {
             assert!(error.contains(wanted), "{wanted:?} is not in\n{error}");
         }
     }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let daemon = Daemon::nothing();
+    for arguments in [&["--help-all"][..], &["--generate-config"], &["completions", "bash"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = daemon.command(arguments).stdout(writer).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_key_that_hubd_may_not_read_is_told_with_the_commands_that_let_it() {
+    let daemon = Daemon::nothing();
+    daemon.certificate("hub.crt", "hub.key");
+    daemon.configure("ssl_cert = \"hub.crt\"\nssl_key = \"hub.key\"\nlog_level = \"LOUD\"");
+    std::fs::set_permissions(daemon.path("hub.key"), std::fs::Permissions::from_mode(0o000)).unwrap();
+    let (good, _, error) = daemon.hubd(&["check", "-f", "hubd.toml"]);
+    assert!(
+        !good && error.contains("cure: let the daemon's user read it: chgrp hubd hub.key; chmod 640 hub.key"),
+        "{error}"
+    );
+    assert!(error.contains("found \"LOUD\""), "{error}");
 }
 
 #[test]

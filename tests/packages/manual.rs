@@ -40,9 +40,18 @@ pub fn newcomer(packages: &Packages) {
         &format!("mkdir /root/walk && cd /root/walk && cp /packages/hubd_*+1_*.deb . && {install}"),
     );
     machine.enter_network();
+    first_steps_are_the_same();
     first_login(&machine);
     port_443(&machine);
     examples(&machine);
+}
+
+/// Whoever opens hubd(8) and nothing else types the same.
+fn first_steps_are_the_same() {
+    let guide = ["FIRST LOGIN", "A CERTIFICATE OF ONE'S OWN, AND PORT 443"];
+    let guide: Vec<String> =
+        guide.into_iter().flat_map(|section| blocks("hubd-installation.7", section)).collect();
+    assert_eq!(blocks("hubd.8", "FIRST STEPS"), guide);
 }
 
 /// Three people who may log in, one of them an admin, and one who may not.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cli::{Command, CommandLine};
 use crate::config::plan::Plan;
 use crate::run::{self, Environment};
-use crate::{config, control, database_commands, token_command};
+use crate::{config, control, database_commands, output, token_command};
 
 /// Does it.
 pub fn act(command: &Command, command_line: &CommandLine, environment: &Environment) -> anyhow::Result<()> {
@@ -43,8 +43,9 @@ pub fn act(command: &Command, command_line: &CommandLine, environment: &Environm
         Command::ImportConfig { file, output } => import(file, output.as_deref(), command_line.yes),
         Command::Completions { shell } => {
             let mut command = crate::cli::with_all_options();
-            clap_complete::generate(*shell, &mut command, "hubd", &mut std::io::stdout());
-            Ok(())
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut command, "hubd", &mut text);
+            Ok(output::print(&String::from_utf8_lossy(&text))?)
         }
     }
 }
@@ -114,9 +115,9 @@ fn asked(
     let (_, plan) = configured(command_line, environment)?;
     let answer = control::ask(&plan.control_socket, question)?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&answer)?);
+        output::print(&format!("{}\n", serde_json::to_string_pretty(&answer)?))?;
     } else {
-        print!("{}", text(&answer));
+        output::print(&text(&answer))?;
     }
     Ok(())
 }
@@ -208,9 +209,9 @@ fn duration(seconds: u64) -> String {
 fn doctor(command_line: &CommandLine, environment: &Environment, json: bool) -> anyhow::Result<()> {
     let found = crate::doctor::findings(command_line, environment);
     if json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
+        output::print(&format!("{}\n", serde_json::to_string_pretty(&found)?))?;
     } else {
-        print!("{}", crate::doctor::text(&found));
+        output::print(&crate::doctor::text(&found))?;
     }
     if crate::doctor::is_ill(&found) { bail!("not everything is in order") } else { Ok(()) }
 }
@@ -222,8 +223,7 @@ fn import(file: &Path, output: Option<&Path>, replace: bool) -> anyhow::Result<(
         eprintln!("{}:{}: {}\n    {}", file.display(), remark.line, remark.what, remark.how);
     }
     let Some(output) = output else {
-        print!("{}", import.toml);
-        return Ok(());
+        return Ok(output::print(&import.toml)?);
     };
     if replace && output.exists() {
         std::fs::remove_file(output).with_context(|| format!("cannot replace {}", output.display()))?;
@@ -244,8 +244,7 @@ fn import(file: &Path, output: Option<&Path>, replace: bool) -> anyhow::Result<(
 pub fn generate(file: Option<&Path>, replace: bool) -> anyhow::Result<()> {
     let text = config::generate::default_file();
     let Some(file) = file else {
-        print!("{text}");
-        return Ok(());
+        return Ok(output::print(&text)?);
     };
     if file.exists() && !replace {
         bail!("{} exists already\n    cure: name another file, or replace it with -y", file.display());
@@ -259,9 +258,10 @@ pub fn generate(file: Option<&Path>, replace: bool) -> anyhow::Result<()> {
 pub fn show(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<()> {
     let (values, _) = configured(command_line, environment)?;
     if command_line.show_config_json {
-        println!("{}", serde_json::to_string_pretty(&config::generate::shown_json(&values))?);
+        let json = config::generate::shown_json(&values);
+        output::print(&format!("{}\n", serde_json::to_string_pretty(&json)?))?;
     } else {
-        print!("{}", config::generate::shown(&values));
+        output::print(&config::generate::shown(&values))?;
     }
     Ok(())
 }

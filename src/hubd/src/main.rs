@@ -17,6 +17,7 @@ mod import;
 mod listen;
 mod logging;
 mod machine;
+mod output;
 mod privileges;
 mod proxy_command;
 mod reload;
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
 
 fn act(command_line: &CommandLine, environment: Environment) -> anyhow::Result<ExitCode> {
     if command_line.help_all {
-        print!("{}", config::generate::all_options());
+        output::print(&config::generate::all_options())?;
     } else if command_line.generate_config {
         commands::generate(command_line.config.as_deref(), command_line.yes)?;
     } else if command_line.show_config || command_line.show_config_json {

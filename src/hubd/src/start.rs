@@ -55,7 +55,7 @@ pub fn hub(
 ) -> anyhow::Result<Arc<Hub>> {
     settings.cookie_secret = cookie_secret.load()?;
     settings.services.target_tls = target_tls();
-    let store = Store::open(database).with_context(|| format!("database {}", database.display()))?;
+    let store = Store::open(database)?;
     // While a thread waits for the disk, another one takes over the requests that it served.
     store.block_with(|write| tokio::task::block_in_place(write));
     look_for_helper(&helper_socket);

@@ -9,7 +9,7 @@ use rusqlite::ErrorCode;
 pub enum StoreError {
     /// The file cannot be opened or made.
     #[error("cannot open the database {0}: {1}")]
-    Open(PathBuf, #[source] std::io::Error),
+    Open(PathBuf, std::io::Error),
     /// The file is something else.
     #[error("{0} is not an SQLite database: move it away, or set JupyterHub.db_url to another file")]
     NotADatabase(PathBuf),

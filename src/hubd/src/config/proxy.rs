@@ -154,7 +154,12 @@ fn more_pairs(values: &Values, problems: &mut Vec<Problem>) -> Vec<PairFiles> {
 fn check_file(values: &Values, option: &str, path: &std::path::Path, problems: &mut Vec<Problem>) {
     if let Err(error) = std::fs::File::open(path) {
         let text = format!("JupyterHub.{option}: {}: {error}", path.display());
-        let cure = "give the path of a PEM file that the daemon's user can read, or set self_signed = true";
+        let cure = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                format!("let the daemon's user read it: chgrp hubd {0}; chmod 640 {0}", path.display())
+            }
+            _ => "give the path of a PEM file, or set self_signed = true".to_owned(),
+        };
         problems.push(Problem::new(&values.origin(HUB, option), text, cure));
     }
 }

@@ -169,8 +169,10 @@ impl Kind {
             (Self::Table, Toml::Table(table)) => Some(Value::Table(json_table(table))),
             _ => None,
         };
-        let another = matches!((self, toml), (Self::Choice(_), Toml::String(_)));
-        let found = if another { "another text".to_owned() } else { found(toml) };
+        let found = match (self, toml) {
+            (Self::Choice(_), Toml::String(text)) => format!("{text:?}"),
+            _ => found(toml),
+        };
         read.ok_or_else(|| format!("expected {}, found {found}", self.wanted()))
     }
 

@@ -40,7 +40,9 @@ pub fn failure(address: &SocketAddr, error: &std::io::Error, option: &str) -> St
             address.port()
         ),
         ErrorKind::AddrNotAvailable => {
-            format!("this machine has no such address: see `ip address`, and correct {option}")
+            "this machine has no such address: see `ip address`, and correct the one in the configuration, --ip for the \
+             public one"
+                .to_owned()
         }
         _ => format!("check {option}"),
     };
