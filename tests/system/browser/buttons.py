@@ -3,6 +3,7 @@
 import re
 
 from controls import Controls
+from corners import closed, conversations, errors, keep_running
 from driver import START_LIMIT, URL, done, expect
 from eye import new_page, wait_ready
 from foreign import questions
@@ -66,6 +67,9 @@ def servers(mode, page, name):
     mode.press(page, "#start")
     choose(mode, page, "stubborn")
     wait_ready(page, name)
+    keep_running(mode, page)
+    errors(mode, page)
+    mode.go(page, "/hub/home")
     mode.press(page, "#stop")
     if not mode.script:
         mode.press(page, page.get_by_role("button", name="Cancel"))
@@ -292,6 +296,8 @@ def hub_of_admin(mode, page):
 def press_all(browser, script):
     """Goes through everything in one mode; every button that was seen was pressed."""
     mode = Mode(browser, script)
+    conversations(mode)
+    closed(mode)
     name, newcomers = ("dora", ["zack1", "zack2"]) if script else ("carol", ["zoe1", "zoe2"])
     page = mode.somebody(name)
     if script:

@@ -21,7 +21,7 @@ BUTTONS = "button, input[type=submit], a[role=button]"
 # The frame of all pages: its buttons are the same everywhere.
 FRAME = "the frame"
 # Parts of addresses that are somebody's or something's name.
-NAMES = re.compile(r"(?<=/)(?:hubt-|carol|dora|ada|alice|bob|zoe|zack|student|guest)[^/ ]*|(?<=/)[0-9]+(?= |$)|(?<==)[a-z0-9_]*[0-9][a-z0-9_]*$")
+NAMES = re.compile(r"(?<=/)(?:hubt-|carol|dora|ada|alice|bob|warned|zoe|zack|student|guest)[^/ ]*|(?<=/)[0-9]+(?= |$)|(?<==)[a-z0-9_]*[0-9][a-z0-9_]*$")
 # Servers of people: named ones have the same buttons as others.
 SERVERS = re.compile(r"(/hub/(?:spawn|spawn-pending|stop|log|share|delete|admin/open)/\*)/[^/ ]+")
 

@@ -13,6 +13,8 @@ WIDTHS = [360, 1280, 2560]
 WEIGHT_MAX = 50 * 1024
 # A second hub, whose logins ask questions.
 PAM_URL = os.environ["HUBD_TEST_PAM_URL"]
+# A third one, which lets nobody in and shows no form.
+CLOSED_URL = os.environ["HUBD_TEST_CLOSED_URL"]
 NASTY = "<img src=x onerror=alert(1)> \"quoted\" & 'more'"
 
 

@@ -3,7 +3,7 @@
     pretend_helper.py SOCKET
 
 The name decides: `code` is asked for a one-time code, `expired` for a new password, `warned` is told that the
-password ends soon. The real helper with real PAM is in the other cases of this suite.
+password ends soon. Nobody's ticket is good for a start. The real helper with real PAM is in the other cases of this suite.
 """
 
 import json
@@ -37,7 +37,11 @@ class Conversation(socketserver.StreamRequestHandler):
             request = self.read()
             if "authenticate" in request:
                 self.log_in(request["authenticate"]["user"])
-                self.read()
+                request = self.read()
+            if "start" in request:
+                message = "The ticket has ended."
+                refused = {"code": "ticket-invalid", "message": message, "notices": [], "retry_after_seconds": None}
+                self.say(refused=refused)
         except (EOFError, ConnectionError, KeyError):
             pass
 

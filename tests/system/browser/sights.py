@@ -4,7 +4,7 @@ import re
 from urllib.parse import quote
 
 from driver import START_LIMIT, URL, done, expect
-from eye import CHECK, NASTY, PAM_URL, call, log_in, new_page, wait_ready, weigh
+from eye import CHECK, CLOSED_URL, NASTY, PAM_URL, call, log_in, new_page, wait_ready, weigh
 from foreign import elsewhere
 
 # What an application sends a browser to that it does not know yet.
@@ -25,6 +25,12 @@ def strangers(browser, eye):
     eye.look(page, "error-404")
     page.goto(URL + "/hub/error/503")
     eye.look(page, "error-503")
+    page.goto(URL + "/dead/")
+    eye.look(page, "error-dead")
+    page.goto(CLOSED_URL + "/hub/login")
+    eye.look(page, "login-closed")
+    page.goto(CLOSED_URL + "/hub/logout")
+    eye.look(page, "logged-out")
     if CHECK:
         done("the login page is light", bytes=weigh(new_page(browser), "/hub/login"))
     page = new_page(browser)
@@ -47,6 +53,9 @@ def strangers(browser, eye):
     eye.look(page, "login-notices")
     page.click("#continue")
     expect(page.locator("#start")).to_be_visible()
+    page.goto(PAM_URL + "/hub/spawn")
+    expect(page.locator("#login-again")).to_be_visible()
+    eye.look(page, "login-again")
 
 
 def people(browser, eye):

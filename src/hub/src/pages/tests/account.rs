@@ -15,6 +15,21 @@ async fn a_person_reads_the_log_of_their_own_server_only() {
 }
 
 #[tokio::test]
+async fn a_person_sees_what_their_server_uses_of_what_it_may() {
+    let mut browser = Browser::of("alice").await;
+    started(&browser.test.hub, "alice").await;
+    for path in ["/hub/home", "/hub/log/alice"] {
+        let page = browser.get(path).await.is(200, "");
+        assert!(
+            page.text.contains("<span class=\"memory\">300 MB of 1.0 GB</span>"),
+            "{path}: {}",
+            page.text
+        );
+        assert!(page.text.contains("<meter") && page.text.contains("value=\"0.29"), "{path}: {}", page.text);
+    }
+}
+
+#[tokio::test]
 async fn a_server_is_shared_and_taken_back() {
     let test = TestHub::new().await;
     test.hub.store.ensure_user("bob", "x", std::time::SystemTime::now()).unwrap();
