@@ -10,7 +10,6 @@ import http.cookiejar
 import json
 import os
 import pathlib
-import signal
 import socket
 import subprocess
 import sys
@@ -79,8 +78,8 @@ class Site:
         self.hub.terminate()
         self.hub.wait(LIMIT)
 
-    def open(self, path, data=None, **headers):
-        request = urllib.request.Request(self.address + path, data, headers)
+    def open(self, path, data=None, method=None, **headers):
+        request = urllib.request.Request(self.address + path, data, headers, method=method)
         with self.browser.open(request, timeout=LIMIT) as answer:
             return answer.status, answer.read()
 
@@ -112,13 +111,12 @@ class Site:
         return await websocket_connect(HTTPRequest(address, headers={"Cookie": cookies, "Origin": self.address}))
 
     def end(self):
+        # Servers outlive the hub.
+        with contextlib.suppress(OSError, StopIteration):
+            self.open("/hub/api/users/ada/server", method="DELETE", **{"X-XSRFToken": self.cookie("_xsrf", "/hub/")})
         for process in (self.hub, self.proxy):
             process.terminate()
             process.wait(LIMIT)
-        for folder in pathlib.Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if (folder / "cwd").resolve() == self.here:
-                    os.kill(int(folder.name), signal.SIGKILL)
 
 
 async def computes(socket, code):
