@@ -4,6 +4,7 @@ import re
 
 from driver import URL, expect
 from eye import CLOSED_URL, PAM_URL, new_page
+from playwright.sync_api import Error
 
 
 def conversations(mode):
@@ -25,12 +26,38 @@ def conversations(mode):
     log_in(mode, page, "warned")
     mode.press(page, "#continue")
     mode.press(page, "#start")
+    page.get_by_label("Course").select_option("Geometry")
+    page.get_by_label("What for?").fill("homework")
+    mode.press(page, "#spawn_form button[type=submit]")
     mode.press(page, "#login-again")
     expect(page.locator("#username_input")).to_be_visible()
 
 
-def log_in(mode, page, name):
-    page.goto(PAM_URL + "/hub/login?next=/hub/home")
+def shut_down(mode, url, admin):
+    """An admin ends a hub, which says so; afterwards nobody answers there."""
+    page = new_page(mode.browser, mode.script, mode.scheme)
+    log_in(mode, page, admin, url)
+    if admin == "code":
+        page.get_by_label("Verification code:").fill("123456")
+        page.click("#login_submit")
+    expect(page.locator("#start")).to_be_visible()
+    page.goto(url + "/hub/admin/hub")
+    mode.press(page, "#shutdown-button")
+    expect(page.get_by_role("heading", name="Shutdown Hub")).to_be_visible()
+    page.get_by_label("I am sure").check()
+    mode.press(page, "#shutdown-button")
+    expect(page.locator("body")).to_contain_text("Shutting down Hub")
+    for _ in range(100):
+        try:
+            page.request.get(url + "/hub/health")
+        except Error:
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{url} still answers")
+
+
+def log_in(mode, page, name, url=PAM_URL):
+    page.goto(url + "/hub/login?next=/hub/home")
     page.fill("#username_input", name)
     page.fill("#password_input", "right")
     mode.press(page, "#login_submit")

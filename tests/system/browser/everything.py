@@ -6,9 +6,10 @@ whose logins ask questions.
 
 import re
 
-from buttons import press_all
+from buttons import Mode, press_all
+from corners import shut_down
 from driver import START_LIMIT, URL, chromium, done, expect
-from eye import CHECK, Eye, log_in, new_page
+from eye import CHECK, PAM_URL, Eye, log_in, new_page
 from sights import admins, people, strangers
 
 
@@ -57,9 +58,14 @@ def main():
         assert not eye.problems, "\n".join(eye.problems)
         done("every page was looked at", pages=len(eye.seen), checked=CHECK)
         if CHECK:
-            press_all(browser, script=False)
-            press_all(browser, script=True)
+            for script in [False, True]:
+                for scheme in ["light", "dark"]:
+                    press_all(Mode(browser, script, scheme))
             live_rows(browser)
+            # Nothing is there to look at any more after that.
+            shut_down(Mode(browser, False, "dark"), PAM_URL, "code")
+            shut_down(Mode(browser, True, "light"), URL, "ada")
+            done("the hub ends when an admin says so")
 
 
 main()

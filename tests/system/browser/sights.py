@@ -54,6 +54,9 @@ def strangers(browser, eye):
     page.click("#continue")
     expect(page.locator("#start")).to_be_visible()
     page.goto(PAM_URL + "/hub/spawn")
+    expect(page.get_by_label("Course")).to_be_visible()
+    eye.look(page, "spawn-form")
+    page.click("#spawn_form button[type=submit]")
     expect(page.locator("#login-again")).to_be_visible()
     eye.look(page, "login-again")
 
