@@ -4,7 +4,7 @@
 //! rounds, in which the proxies take turns, because machines differ and are not idle. Beside the rate stands the
 //! processor time that the proxy itself used for one operation: it is what other work on the machine changes least.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement stops where something is wrong")]
-#![allow(clippy::print_stdout, reason = "it prints a table")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints a table")]
 
 mod backend;
 mod cases;
@@ -51,11 +51,23 @@ fn main() {
         for _ in 0..case.rounds(wanted.rounds) {
             for (proxy, best) in proxies.all.iter().zip(&mut best) {
                 let Some(instance) = proxy.instance(case.side) else { continue };
+                let _told = Told(proxy.name, case.name);
                 let measure = runtime.block_on(case.measure(instance, wanted.time));
                 *best = Some(case.better(best.take(), measure));
             }
         }
         table.row(case, &best);
+    }
+}
+
+/// Says whose turn it was if it fails.
+struct Told(&'static str, &'static str);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("that was {}, {}", self.0, self.1);
+        }
     }
 }
 
