@@ -3,14 +3,24 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use nix::sys::socket::{Backlog, listen};
+
+/// How many new connections may wait to be accepted, as in hubd.socket. With the 128 of the standard library, some
+/// of 500 people who come at once had to try again after a second. The kernel's own limit is
+/// net.core.somaxconn, see listen(2).
+const BACKLOG: i32 = 4096;
 
 /// Opens the first of `addresses` that this machine has. `option` is what sets the port, for the error.
 pub fn open(addresses: &[SocketAddr], option: &str) -> anyhow::Result<TcpListener> {
     let mut last = None;
     for address in addresses {
         match TcpListener::bind(address) {
-            Ok(listener) => return Ok(listener),
+            Ok(listener) => {
+                let waiting = Backlog::new(BACKLOG).and_then(|backlog| listen(&listener, backlog));
+                waiting.with_context(|| format!("listening on {address}"))?;
+                return Ok(listener);
+            }
             // A machine without IPv6: the next address is IPv4's.
             Err(error)
                 if address.is_ipv6()
