@@ -98,6 +98,12 @@ impl HelperProcess {
     /// Starts it with `policy` after the lines that every test needs. The daemon is root here, so that
     /// tests can connect; `{dir}` in the policy is replaced. Root only.
     pub fn start(policy: &str) -> Result<Self> {
+        Self::start_after(policy, "")
+    }
+
+    /// Starts it in a mount namespace of its own, where `script` of sh(1) has changed something; `{dir}` is replaced
+    /// in it, too. Without a script it shares everybody's.
+    pub fn start_after(policy: &str, script: &str) -> Result<Self> {
         need_root()?;
         let dir = tempfile::Builder::new().prefix("hubt-h-").tempdir_in("/run")?;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
@@ -119,16 +125,22 @@ impl HelperProcess {
         text.push_str(policy);
         let text = text.replace("{dir}", &dir.path().to_string_lossy());
         fs::write(dir.path().join("helper.toml"), text)?;
-        let process = Self::listen(dir.path())?;
+        let process = Self::listen(dir.path(), &script.replace("{dir}", &dir.path().to_string_lossy()))?;
         let helper = Self { dir, process, accounts: None, service };
         wait_for("the helper's socket", || helper.socket().exists())?;
         Ok(helper)
     }
 
-    fn listen(dir: &Path) -> Result<Child> {
+    fn listen(dir: &Path, script: &str) -> Result<Child> {
         let audit = fs::File::options().append(true).create(true).open(dir.join("audit"))?;
         let own = dir.join("bin/hubd-helper");
-        let mut command = Command::new(if own.exists() { &own } else { program()? });
+        let program = if own.exists() { &own } else { program()? };
+        let mut command = Command::new(if script.is_empty() { program } else { Path::new("unshare") });
+        if !script.is_empty() {
+            // Each executes the next, so it stays the same process.
+            let script = format!("{script}\nexec \"$@\"");
+            command.args(["--mount", "--propagation", "slave", "sh", "-ec", &script, "sh"]).arg(program);
+        }
         command.arg("--listen").arg(dir.join("run/helper.sock")).arg("--policy").arg(dir.join("helper.toml"));
         Ok(command.stdin(Stdio::null()).stderr(audit).spawn()?)
     }
@@ -155,9 +167,21 @@ impl HelperProcess {
         Ok(path)
     }
 
+    /// A path as the helper sees it, in its mount namespace.
+    pub fn seen(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.id()))
+    }
+
     /// Removes the PAM service that the policy names.
     pub fn remove_pam_service(&self) -> Result<()> {
         Ok(fs::remove_file(&self.service)?)
+    }
+
+    /// Puts `to` in the place of `from` in the PAM service.
+    pub fn change_pam_service(&self, from: &str, to: &str) -> Result<()> {
+        let text = fs::read_to_string(&self.service)?;
+        ensure!(text.contains(from), "the PAM service has no {from}");
+        Ok(fs::write(&self.service, text.replace(from, to))?)
     }
 
     /// Adds a line to the PAM service.

@@ -4,6 +4,7 @@
 mod accounts;
 mod answering;
 mod hostile;
+mod kerberos;
 mod kills;
 mod limits;
 mod logins;
@@ -15,4 +16,5 @@ mod scarcity;
 mod services;
 mod sessions;
 mod surroundings;
+mod syslog;
 mod trial;
