@@ -3,6 +3,7 @@
 
 mod file;
 mod journal;
+mod levels;
 mod lines;
 mod queue;
 mod syslog;
@@ -13,7 +14,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -21,6 +21,7 @@ use tracing_subscriber::{Layer, Registry};
 
 use file::{LogFile, LogWriter};
 use journal::JournalLayer;
+pub use levels::{Levels, Part};
 use lines::JupyterHubLines;
 pub use lines::text_of;
 use queue::{Queue, QueueWriter};
@@ -67,61 +68,6 @@ impl Destination {
             Self::Auto => Self::Stderr,
             decided => decided,
         }
-    }
-}
-
-/// How much is logged, by part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Levels {
-    /// For what no part names.
-    pub all: LevelFilter,
-    /// Parts with a level of their own.
-    pub parts: Vec<(Part, LevelFilter)>,
-}
-
-/// A part of the program whose level can be set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// The reverse proxy.
-    Proxy,
-    /// Pages, API, servers.
-    Hub,
-    /// The database.
-    Store,
-    /// The daemon around them.
-    Hubd,
-    /// One line for each request.
-    Requests,
-}
-
-impl Part {
-    /// The part that `log_levels` names.
-    pub fn named(word: &str) -> Option<Self> {
-        Some(match word {
-            "proxy" => Self::Proxy,
-            "hub" => Self::Hub,
-            "store" => Self::Store,
-            "hubd" => Self::Hubd,
-            "requests" => Self::Requests,
-            _ => return None,
-        })
-    }
-
-    fn target(self) -> &'static str {
-        match self {
-            Self::Proxy => "hubd_proxy",
-            Self::Hub => "hubd_hub",
-            Self::Store => "hubd_store",
-            Self::Hubd => "hubd",
-            Self::Requests => ACCESS,
-        }
-    }
-}
-
-impl Levels {
-    fn filter(&self) -> Targets {
-        let parts = self.parts.iter().map(|(part, level)| (part.target(), *level));
-        Targets::new().with_default(self.all).with_targets(parts)
     }
 }
 
@@ -260,8 +206,6 @@ fn stderr_is_gone() -> bool {
 mod tests {
     use std::sync::Mutex;
 
-    use tracing::Level;
-
     use super::*;
 
     #[derive(Clone, Default)]
@@ -313,15 +257,6 @@ mod tests {
     fn the_fields_of_a_request_are_for_the_journal_alone() {
         let line = logged(|| tracing::info!(target: ACCESS, user = "alice", "200 GET / (alice@::1) 1.00ms"));
         assert!(line.ends_with("] 200 GET / (alice@::1) 1.00ms\n"), "{line}");
-    }
-
-    #[test]
-    fn parts_have_levels_of_their_own() {
-        let levels = Levels { all: LevelFilter::WARN, parts: vec![(Part::Proxy, LevelFilter::DEBUG)] };
-        let filter = levels.filter();
-        assert!(filter.would_enable("hubd_proxy::listen", &Level::DEBUG));
-        assert!(!filter.would_enable("hubd_hub::login", &Level::INFO));
-        assert_eq!(Part::named("nonsense"), None);
     }
 
     #[test]
