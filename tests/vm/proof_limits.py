@@ -95,7 +95,7 @@ def memory(host, web):
     except (OSError, http.client.HTTPException):
         pass
     text = web.machine.wait_for("the reason", lambda: on_home(web, "used all of its"))
-    good("the home page says: " + re.search(r"[^.]*used all of its [^.]*\.", text).group().strip())
+    good("the home page says: " + re.search(r"The server was stopped because it used all of its [^.]*\.", text).group().strip())
     host.all_end("alice", "its limit of memory")
     host.run("journalctl --no-pager -t hubd-helper HUBD_REQUEST=exit | grep -F 'out of memory'")
 
