@@ -107,6 +107,38 @@ fn a_secret_that_others_can_read_is_refused_with_the_cure() {
 }
 
 #[test]
+fn check_refuses_keys_and_secrets_that_the_start_refuses() {
+    let (_, _, _, hub) = ports();
+    let daemon = Daemon::nothing();
+    daemon.certificate("cert.pem", "key.pem");
+    daemon.certificate("other.pem", "other.key");
+    daemon.write("nonsense", "not a secret!", 0o600);
+    daemon.write("open", &"ab".repeat(32), 0o644);
+    let tls = |key: &str| format!("{hub}ssl_cert = \"cert.pem\"\nssl_key = \"{key}\"");
+    let secret = |file: &str| format!("{hub}cookie_secret_file = \"{file}\"");
+    for (hub, refused) in [
+        (tls("key.pem"), None),
+        (secret("not-made-yet"), None),
+        (tls("other.key"), Some("other.key")),
+        (tls("cert.pem"), Some("cert.pem")),
+        (secret("open"), Some("chmod 600 open")),
+        (secret("nonsense"), Some("openssl rand -hex 32")),
+    ] {
+        daemon.configure(&hub);
+        let (good, _, error) = daemon.hubd(&["-f", "hubd.toml", "check"]);
+        assert_eq!(good, refused.is_none(), "{hub}{error}");
+        assert!(error.contains(refused.unwrap_or_default()), "{error}");
+    }
+    assert!(!daemon.path("not-made-yet").exists(), "a check made a file");
+    daemon.configure(&tls("key.pem"));
+    daemon.write("key.pem", &std::fs::read_to_string(daemon.path("key.pem")).unwrap(), 0o644);
+    for words in [&["-f", "hubd.toml", "check"][..], &["-f", "hubd.toml"]] {
+        let (good, _, error) = daemon.hubd(words);
+        assert!(!good && error.contains("open to every user of this machine: chmod o= key.pem"), "{error}");
+    }
+}
+
+#[test]
 fn a_renewed_certificate_is_used_without_a_restart_and_no_connection_ends() {
     use std::io::{Read as _, Write as _};
     let daemon = Daemon::nothing();

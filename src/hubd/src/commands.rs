@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cli::{Command, CommandLine};
 use crate::config::plan::Plan;
 use crate::run::{self, Environment};
-use crate::{config, control, database_commands, output, token_command};
+use crate::{config, control, database_commands, output, start, token_command};
 
 /// Does it.
 pub fn act(command: &Command, command_line: &CommandLine, environment: &Environment) -> anyhow::Result<()> {
@@ -55,9 +55,10 @@ fn database(command_line: &CommandLine, environment: &Environment) -> anyhow::Re
     Ok(configured(command_line, environment)?.1.database)
 }
 
-/// `hubd check`: reads everything, opens nothing.
+/// `hubd check`: reads everything, opens and makes nothing.
 fn check(command_line: &CommandLine, environment: &Environment) -> anyhow::Result<()> {
     let (values, plan) = configured(command_line, environment)?;
+    start::examine(&plan)?;
     for warning in &values.warnings {
         eprintln!("warning: {warning}");
     }

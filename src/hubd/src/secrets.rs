@@ -1,6 +1,6 @@
 //! The cookie secret: from the configuration, the environment, or its file, which is made at the first start.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use aws_lc_rs::rand::SecureRandom;
 use zeroize::Zeroizing;
 
+use crate::config::of_service;
 use crate::config::problem::Origin;
 
 /// The environment variable with the secret in hex, as JupyterHub calls it.
@@ -45,8 +46,27 @@ impl CookieSecret {
                     tracing::info!("Loading cookie_secret from {}", path.display());
                     Ok(bytes)
                 }
-                Err(error) if not_found(&error) => make(path),
+                Err(error) if is(&error, ErrorKind::NotFound) => make(path),
                 Err(error) => Err(error.context(format!("cookie secret file {}", path.display()))),
+            },
+        }
+    }
+
+    /// Whether [`CookieSecret::load`] would take it; nothing is made, and a file that only the daemon may read is
+    /// not judged.
+    ///
+    /// # Errors
+    /// What the start would say.
+    pub fn examine(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Given(_, origin) => refuse_public_file(origin, "cookie_secret"),
+            Self::File(path) => match read(&of_service(path)) {
+                Err(error)
+                    if !is(&error, ErrorKind::NotFound) && !is(&error, ErrorKind::PermissionDenied) =>
+                {
+                    Err(error.context(format!("cookie secret file {}", path.display())))
+                }
+                _ => Ok(()),
             },
         }
     }
@@ -71,10 +91,21 @@ impl ProxyToken {
             Self::New => Ok(Zeroizing::new(hex(&random()?))),
         }
     }
+
+    /// As [`CookieSecret::examine`].
+    ///
+    /// # Errors
+    /// What the start would say.
+    pub fn examine(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Given(_, origin) => refuse_public_file(origin, "auth_token"),
+            Self::New => Ok(()),
+        }
+    }
 }
 
-fn not_found(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+fn is(error: &anyhow::Error, kind: ErrorKind) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == kind)
 }
 
 /// A configuration file with a secret in it must not be readable by everybody.

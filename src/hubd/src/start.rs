@@ -39,6 +39,19 @@ pub fn tls(plan: &Plan) -> anyhow::Result<Option<Arc<Tls>>> {
     Ok(Some(Tls::set_up(TlsSettings { pairs, http2: plan.http2 })?))
 }
 
+/// Looks for what the start would refuse although the configuration is good: keys and secrets.
+///
+/// # Errors
+/// What the start would say.
+pub fn examine(plan: &Plan) -> anyhow::Result<()> {
+    // A certificate of one's own would be made.
+    if plan.tls != TlsPlan::SelfSigned {
+        tls(plan)?;
+    }
+    plan.cookie_secret.examine()?;
+    plan.proxy_token.examine()
+}
+
 /// How services with `https://` are spoken to: their certificates have to be from one of the system's authorities.
 fn target_tls() -> Option<TargetTls> {
     TargetTls::new(None, &TargetTrust::System)

@@ -30,7 +30,7 @@ mod units;
 pub mod value;
 mod values;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use names::find;
 use names::parent;
@@ -43,6 +43,11 @@ pub const DEFAULT_FILE: &str = "/etc/jupyterhub/hubd.toml";
 
 /// The working directory of the service, where relative paths start.
 pub const SERVICE_DIRECTORY: &str = "/srv/jupyterhub";
+
+/// A path of the configuration for who looks from elsewhere: what is not here is the service's.
+pub fn of_service(path: &Path) -> PathBuf {
+    if path.exists() { path.to_path_buf() } else { Path::new(SERVICE_DIRECTORY).join(path) }
+}
 
 /// An option given on the command line: class, key and the text after `=`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Files: secrets, certificates, root's policy.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
@@ -10,17 +10,13 @@ use super::profiles::profiles;
 use super::{Finding, Machine};
 use crate::config::Values;
 use crate::config::plan::{Plan, TlsPlan};
-use crate::config::{SERVICE_DIRECTORY, problem::Origin};
+use crate::config::{of_service, problem::Origin};
 use crate::secrets::CookieSecret;
 
 /// How long before its end a certificate is worth a word: certbot renews 30 days before.
 const EXPIRES_SOON: Duration = Duration::from_secs(21 * 86_400);
 /// Permission bits of everybody but owner and group.
 const OTHERS: u32 = 0o007;
-/// A path of the configuration as the service sees it.
-pub fn of_service(path: &Path) -> PathBuf {
-    if path.exists() { path.to_path_buf() } else { Path::new(SERVICE_DIRECTORY).join(path) }
-}
 
 /// Files with secrets are for the daemon alone.
 pub fn secrets(plan: &Plan, values: &Values, found: &mut Vec<Finding>) {
@@ -49,6 +45,18 @@ pub fn secrets(plan: &Plan, values: &Values, found: &mut Vec<Finding>) {
     if values.files.is_empty() {
         let cure = "hubd --generate-config -f /etc/jupyterhub/hubd.toml";
         found.push(Finding::warning("there is no configuration file; all options have their defaults", cure));
+    }
+}
+
+/// Keys and secrets that the start refuses for another reason than who can read them, which is told already.
+pub fn usable(plan: &Plan, found: &mut Vec<Finding>) {
+    if super::is_ill(found) {
+        return;
+    }
+    if let Err(error) = crate::start::examine(plan) {
+        let text = format!("{error:#}");
+        let (what, cure) = text.split_once("\n    cure: ").unwrap_or((&text, ""));
+        found.push(Finding::bad(what, cure));
     }
 }
 
@@ -233,6 +241,19 @@ mod tests {
             );
         }
         assert!(told[0].cure.starts_with("chmod o= "), "{told:?}");
+    }
+
+    #[test]
+    fn a_secret_that_the_start_cannot_use_is_told_with_its_cure() {
+        let configuration = "[JupyterHub]\ncookie_secret_file = \"DIR/secret\"\n";
+        let look = |plan: &Plan, _: &Values, found: &mut Vec<Finding>| usable(plan, found);
+        let told = found(configuration, &[("secret", "not a secret!", 0o600)], look);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].what.contains("neither hex nor base64") && told[0].cure.starts_with("openssl"),
+            "{told:?}"
+        );
+        assert_eq!(found(configuration, &[("secret", &"ab".repeat(32), 0o600)], look), []);
     }
 
     #[test]

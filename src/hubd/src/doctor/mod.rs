@@ -97,6 +97,7 @@ pub fn findings(command_line: &CommandLine, environment: &Environment) -> Vec<Fi
                 system::ports(&plan, &mut found);
             }
             files::secrets(&plan, &values, &mut found);
+            files::usable(&plan, &mut found);
             files::certificates(&plan, &machine, &mut found);
             system::helper(&plan, &mut found);
             system::disk(&plan, &mut found);

@@ -5,8 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::files::of_service;
 use super::{Finding, Machine};
+use crate::config::of_service;
 use crate::config::plan::Plan;
 use crate::control;
 use crate::listen::{self, Place};
