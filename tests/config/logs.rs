@@ -1,10 +1,11 @@
 //! Where log lines go, and what is in them.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,13 +28,17 @@ fn the_log_file_gets_every_line_and_is_opened_again_after_it_was_moved() {
     daemon.start(&["--log-file=hub.log"], &[], || health(&web));
     web.get("/hub/login");
     let read = |name: &str| std::fs::read_to_string(daemon.path(name)).unwrap_or_default();
-    assert!(read("hub.log").contains("200 GET /hub/login"), "{}", read("hub.log"));
+    let has = |file: &str, line: &str| {
+        until(line, LINE_LIMIT, || read(file).contains(line).then_some(()));
+    };
+    has("hub.log", "200 GET /hub/login");
     assert_eq!(daemon.path("hub.log").metadata().unwrap().permissions().mode() & 0o137, 0);
     std::fs::rename(daemon.path("hub.log"), daemon.path("hub.log.1")).unwrap();
     let (good, _, error) = daemon.hubd(&["-f", "hubd.toml", "reload"]);
     assert!(good, "{error}");
     web.get("/hub/login?moved");
-    assert!(read("hub.log").contains("GET /hub/login?moved") && !read("hub.log.1").contains("moved"));
+    has("hub.log", "GET /hub/login?moved");
+    assert!(!read("hub.log.1").contains("moved"));
     assert!(daemon.process().log().contains("GET /hub/login?moved"), "standard error has the lines too");
 }
 
@@ -193,6 +198,47 @@ fn a_journal_or_syslog_that_hangs_stops_nobody_and_what_is_lost_is_counted() {
         process.end();
         collector.message(|message| String::from_utf8_lossy(message).contains("...done").then_some(()));
     }
+}
+
+#[test]
+fn a_log_file_that_hangs_stops_nobody() {
+    let (web, hub) = ports();
+    let mut daemon = Daemon::configured(&hub);
+    // A pipe of 64 KiB that nobody empties, in the place of a disk that does not answer.
+    nix::unistd::mkfifo(&daemon.path("hub.log"), nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    std::fs::set_permissions(daemon.path("hub.log"), std::fs::Permissions::from_mode(0o666)).unwrap();
+    let reader = std::fs::File::options().read(true).write(true).open(daemon.path("hub.log")).unwrap();
+    daemon.start(&["--log-file=hub.log"], &[], || health(&web));
+    let long = format!("/hub/login?next={}", "x".repeat(7000));
+    for _ in 0..40 {
+        assert_eq!(web.get(&long).status, 200);
+    }
+    web.get("/hub/login?last");
+    let mut lines = BufReader::new(reader).lines();
+    until("the last line", LINE_LIMIT, || lines.next()?.unwrap().contains("?last").then_some(()));
+}
+
+#[test]
+fn the_proxy_alone_waits_for_nobody_who_reads_its_log() {
+    let daemon = Daemon::nothing();
+    let port = free_port();
+    let (web, ports) = (local(port), [format!("--port={port}"), format!("--api-port={}", free_port())]);
+    let mut command = daemon.command(&["proxy", "--log-level=debug", &ports[0], &ports[1]]);
+    let mut proxy = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    until("an answer", LINE_LIMIT, || web.try_request("GET", "/", &[], b"").is_ok().then_some(()));
+    // Its standard output is a pipe of 64 KiB, which nobody empties; each of these leaves a line.
+    let long = format!("/{}", "x".repeat(7000));
+    for _ in 0..40 {
+        assert_eq!(web.get(&long).status, 404);
+    }
+    let mut lines = BufReader::new(proxy.stdout.take().unwrap()).lines();
+    let mut count = 0;
+    until("all lines", LINE_LIMIT, || {
+        count += usize::from(lines.next()?.unwrap().contains("/xxx"));
+        (count >= 40).then_some(())
+    });
+    proxy.kill().unwrap();
+    proxy.wait().unwrap();
 }
 
 /// Whether standard error got no line of the log.

@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 
 /// The file of `log_file`.
 pub struct LogFile {
     path: PathBuf,
-    file: Mutex<File>,
+    file: Mutex<Arc<File>>,
 }
 
 impl LogFile {
@@ -21,7 +21,7 @@ impl LogFile {
     /// It cannot be opened.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let file = Self::append(path).with_context(|| format!("log_file {}", path.display()))?;
-        Ok(Self { path: path.to_path_buf(), file: Mutex::new(file) })
+        Ok(Self { path: path.to_path_buf(), file: Mutex::new(Arc::new(file)) })
     }
 
     /// Readable by the group, as syslog's files: lines hold people's names and addresses.
@@ -35,21 +35,19 @@ impl LogFile {
     /// It cannot be opened; the old one stays in use.
     pub fn reopen(&self) -> std::io::Result<()> {
         let file = Self::append(&self.path)?;
-        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        *self.file() = Arc::new(file);
         Ok(())
     }
-}
 
-/// Writes whole lines to the file.
-#[derive(Clone)]
-pub struct LogWriter(pub Arc<LogFile>);
-
-impl Write for LogWriter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.file.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    /// Writes a whole line; a disk that is full loses it.
+    pub fn write(&self, line: &[u8]) {
+        // Not while it is locked: who opens it anew does not wait for a disk that hangs.
+        let file = self.file().clone();
+        // There is nowhere left to report to that would not be asked as well.
+        let _ = (&*file).write_all(line);
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+    fn file(&self) -> MutexGuard<'_, Arc<File>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

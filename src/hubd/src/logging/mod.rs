@@ -12,19 +12,20 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
-use file::{LogFile, LogWriter};
+use file::LogFile;
 use journal::JournalLayer;
 pub use levels::{Levels, Part};
 use lines::JupyterHubLines;
 pub use lines::text_of;
-use queue::{Queue, QueueWriter};
+use queue::Queue;
+pub use queue::QueueWriter;
 use syslog::SyslogLayer;
 
 /// Longest wait in the end for whoever reads the log.
@@ -75,16 +76,29 @@ impl Destination {
 pub struct Log {
     set: Box<dyn Fn(Targets) + Send + Sync>,
     file: Option<Arc<LogFile>>,
-    queue: Arc<Queue>,
+    queues: Vec<Arc<Queue>>,
 }
 
 /// What is left of the log for the end of the program.
-pub struct LastLines(Arc<Queue>);
+pub struct LastLines(Vec<Arc<Queue>>);
 
 impl LastLines {
+    /// From here on nobody who logs waits for whoever reads the lines of these queues.
+    pub fn of(queues: Vec<Arc<Queue>>) -> Self {
+        for queue in &queues {
+            if let Err(error) = queue.detach() {
+                tracing::warn!("the log has no thread of its own: {error}");
+            }
+        }
+        Self(queues)
+    }
+
     /// Waits a little until they are out.
     pub fn flush(&self) {
-        self.0.flush(FLUSH_WAIT);
+        let end = Instant::now() + FLUSH_WAIT;
+        for queue in &self.0 {
+            queue.flush(end.saturating_duration_since(Instant::now()));
+        }
     }
 }
 
@@ -96,10 +110,7 @@ impl Log {
 
     /// From here on nobody who logs waits for whoever reads it.
     pub fn detach(&self) -> LastLines {
-        if let Err(error) = self.queue.detach() {
-            tracing::warn!("the log has no thread of its own: {error}");
-        }
-        LastLines(self.queue.clone())
+        LastLines::of(self.queues.clone())
     }
 
     /// Opens the log file anew, after logrotate has moved it.
@@ -124,11 +135,13 @@ pub fn start(
 ) -> anyhow::Result<Log> {
     let (sink, queue, lost) = sink(destination.decided(journal_stream));
     let file = file.map(LogFile::open).transpose()?.map(Arc::new);
-    let mut sinks = vec![sink];
-    if let Some(file) = &file {
-        let writer = LogWriter(file.clone());
+    let (mut sinks, mut queues) = (vec![sink], vec![queue]);
+    if let Some(file) = file.clone() {
+        let queue = Queue::new(Box::new(move |_, line| file.write(line)));
+        let writer = QueueWriter(queue.clone());
         let layer = tracing_subscriber::fmt::layer().event_format(JupyterHubLines).with_ansi(false);
         sinks.push(layer.with_writer(move || writer.clone()).boxed());
+        queues.push(queue);
     }
     let (filter, handle) = tracing_subscriber::reload::Layer::new(levels.filter());
     tracing_subscriber::registry().with(sinks).with(filter).init();
@@ -137,7 +150,7 @@ pub fn start(
     }
     // It fails only when the subscriber is gone, and then nobody logs.
     let set = Box::new(move |filter| handle.reload(filter).unwrap_or_default());
-    Ok(Log { set, file, queue })
+    Ok(Log { set, file, queues })
 }
 
 /// Where lines go, and what could not be reached instead.
@@ -177,11 +190,20 @@ fn sink(destination: Destination) -> (Boxed, Arc<Queue>, Option<String>) {
 
 /// Lines for standard error.
 fn to_stderr() -> Arc<Queue> {
-    let sink = Box::new(|_, line: &[u8]| {
+    to_stream("/proc/self/fd/2", std::io::stderr())
+}
+
+/// Lines for standard output.
+pub fn to_stdout() -> Arc<Queue> {
+    to_stream("/proc/self/fd/1", std::io::stdout())
+}
+
+fn to_stream(descriptor: &str, mut stream: impl Write + Send + 'static) -> Arc<Queue> {
+    let sink = Box::new(move |_, line: &[u8]| {
         // There is nowhere left to report to.
-        let _ = std::io::stderr().write_all(line);
+        let _ = stream.write_all(line);
     });
-    let is_file = std::fs::metadata("/proc/self/fd/2").is_ok_and(|stderr| stderr.is_file());
+    let is_file = std::fs::metadata(descriptor).is_ok_and(|stream| stream.is_file());
     if is_file { Queue::to_file(sink) } else { Queue::new(sink) }
 }
 
@@ -263,13 +285,12 @@ mod tests {
     fn the_log_file_is_private_and_opened_again_after_it_was_moved() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("hubd.log");
-        let file = Arc::new(LogFile::open(&path).unwrap());
+        let file = LogFile::open(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o137, 0);
-        let mut writer = LogWriter(file.clone());
-        writer.write_all(b"one\n").unwrap();
+        file.write(b"one\n");
         std::fs::rename(&path, directory.path().join("hubd.log.1")).unwrap();
         file.reopen().unwrap();
-        writer.write_all(b"two\n").unwrap();
+        file.write(b"two\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
         assert!(LogFile::open(Path::new("/nonexistent/hubd.log")).is_err());
     }

@@ -12,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::logging::text_of;
+use crate::logging::{LastLines, QueueWriter, text_of, to_stdout};
 
 /// The level of a name that configurable-http-proxy takes.
 pub fn level(name: &str) -> Option<LevelFilter> {
@@ -26,14 +26,17 @@ pub fn level(name: &str) -> Option<LevelFilter> {
     })
 }
 
-/// Starts logging.
-pub fn start(level: LevelFilter) {
+/// Starts logging; nobody who logs waits for whoever reads it.
+pub fn start(level: LevelFilter) -> LastLines {
+    let queue = to_stdout();
+    let writer = QueueWriter(queue.clone());
     let layer = tracing_subscriber::fmt::layer()
         .event_format(Lines)
         .with_ansi(std::io::stdout().is_terminal())
-        .with_writer(std::io::stdout);
+        .with_writer(move || writer.clone());
     let own = Targets::new().with_target("hubd", level).with_target("hubd_proxy", level);
     tracing_subscriber::registry().with(own).with(layer).init();
+    LastLines::of(vec![queue])
 }
 
 /// `2026-11-21T20:29:39.073Z [ConfigProxy] info: text`.

@@ -66,11 +66,12 @@ fn start(flags: &Flags, token: Option<Zeroizing<String>>) -> anyhow::Result<Exit
         .with_context(|| format!("--log-level {}: use debug, info, warn or error", flags.log_level))?;
     let foreign = foreign(flags)?;
     privileges::harden()?;
-    log::start(level);
+    let last_lines = log::start(level);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let code = runtime.block_on(serve(flags, foreign, token));
     runtime.shutdown_background();
+    last_lines.flush();
     code
 }
 
