@@ -2,20 +2,23 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use hubd_proto::message::{
-    Answer, Authenticate, Authenticated, Exited, Listen, RefusalCode, Refused, SessionStatus, Start,
-};
-use hubd_proto::{Reply, Request, Secret, ServerName, UserName, frame};
+use hubd_proto::message::{Authenticated, SessionStatus};
+use hubd_proto::{Reply, Request};
 use nix::unistd::Uid;
+
+mod connection;
+mod user;
+
+pub use connection::{Connection, shown, start_of};
+pub use user::TestUser;
 
 /// Longest wait for anything; real ones take milliseconds, a loaded machine takes seconds.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -249,192 +252,5 @@ impl Drop for HelperProcess {
             let _ = accounts.wait();
         }
         let _ = fs::remove_file(&self.service);
-    }
-}
-
-/// The daemon's side of one connection.
-pub struct Connection(pub UnixStream);
-
-impl Connection {
-    /// Connects.
-    pub fn open(path: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(path).with_context(|| path.display().to_string())?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self(stream))
-    }
-
-    /// Sends a request.
-    pub fn send(&mut self, request: &Request) -> Result<()> {
-        Ok(frame::write(&mut self.0, request)?)
-    }
-
-    /// Sends bytes as they are.
-    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        Ok(self.0.write_all(bytes)?)
-    }
-
-    /// The next reply.
-    pub fn receive(&mut self) -> Result<Reply> {
-        Ok(frame::decode(&frame::read_body(&mut self.0)?)?)
-    }
-
-    /// Sends a request and takes the next reply.
-    pub fn ask(&mut self, request: &Request) -> Result<Reply> {
-        self.send(request)?;
-        self.receive()
-    }
-
-    /// Answers prompts in their order; gives the outcome, and prompts and notices as they came.
-    pub fn authenticate(
-        &mut self,
-        user: &str,
-        source: Option<IpAddr>,
-        answers: &[&str],
-    ) -> Result<(Reply, Vec<String>)> {
-        let mut reply =
-            self.ask(&Request::Authenticate(Authenticate { user: UserName::new(user)?, source }))?;
-        let (mut said, mut answers) = (Vec::new(), answers.iter());
-        loop {
-            match reply {
-                Reply::Prompt(prompt) => {
-                    said.push(prompt.text);
-                    let text = (*answers.next().context("more prompts than answers")?).to_owned();
-                    self.send(&Request::Answer(Answer { text: text.into() }))?;
-                }
-                Reply::Notice(notice) => said.push(notice.text),
-                other => return Ok((other, said)),
-            }
-            reply = self.receive()?;
-        }
-    }
-
-    /// Starts a server, which must succeed.
-    pub fn start(&mut self, start: Start) -> Result<SessionStatus> {
-        match self.ask(&Request::Start(Box::new(start)))? {
-            Reply::Started(status) => Ok(status),
-            other => bail!("not started: {}", shown(&other)),
-        }
-    }
-
-    /// Sends a request that must be refused with this code.
-    pub fn refused(&mut self, request: &Request, code: RefusalCode) -> Result<Refused> {
-        match self.ask(request)? {
-            Reply::Refused(refused) if refused.code == code => Ok(refused),
-            other => bail!("expected {}, got {}", code.as_str(), shown(&other)),
-        }
-    }
-
-    /// Waits for the server's end.
-    pub fn exited(&mut self) -> Result<Exited> {
-        loop {
-            if let Reply::Exited(exited) = self.receive()? {
-                return Ok(exited);
-            }
-        }
-    }
-
-    /// Asks for the end of the server and waits for it.
-    pub fn stop(&mut self) -> Result<Exited> {
-        self.send(&Request::Stop)?;
-        self.exited()
-    }
-}
-
-/// A start of `user`'s default server.
-pub fn start_of(user: &str, ticket: Option<&Secret>) -> Result<Start> {
-    Ok(Start {
-        user: UserName::new(user)?,
-        ticket: ticket.cloned(),
-        server: ServerName::default(),
-        profile: None,
-        listen: Listen::Unix,
-        arguments: Vec::new(),
-        environment: std::collections::BTreeMap::new(),
-        note: r#"{"of":"a test"}"#.into(),
-    })
-}
-
-/// A reply for an error message, without what is secret in it.
-pub fn shown(reply: &Reply) -> String {
-    match reply {
-        Reply::Refused(refused) => format!("refused, {}: {}", refused.code.as_str(), refused.message),
-        Reply::Prompt(prompt) => format!("prompt: {}", prompt.text),
-        Reply::Notice(notice) => format!("notice: {}", notice.text),
-        Reply::Exited(exited) => format!("{exited:?}"),
-        Reply::Status(status) | Reply::Started(status) => format!("{status:?}"),
-        Reply::Log(lines) => lines.join("\n"),
-        Reply::Authenticated(_) => "authenticated".into(),
-        Reply::Account(account) => format!("{account:?}"),
-        Reply::Done => "done".into(),
-    }
-}
-
-/// A throwaway account; dropping it removes the account and its home.
-pub struct TestUser {
-    /// Its name, beginning with `hubt-`.
-    pub name: String,
-    /// Its home.
-    pub home: PathBuf,
-}
-
-impl TestUser {
-    /// Makes `hubt-<label>-<random>` with [`PASSWORD`] and further arguments for useradd(8).
-    pub fn make(label: &str, arguments: &[&str]) -> Result<Self> {
-        need_root()?;
-        let name = tempfile::Builder::new().prefix(&format!("hubt-{label}-")).rand_bytes(6).tempfile()?;
-        let name = name.path().file_name().context("a name")?.to_string_lossy().to_lowercase();
-        let home = Path::new("/home").join(&name);
-        let mut words = vec!["-m", "-s", "/bin/bash"];
-        words.extend(arguments);
-        words.push(&name);
-        account_tool("useradd", &words)?;
-        let user = Self { name, home };
-        let mut chpasswd = Command::new("chpasswd").stdin(Stdio::piped()).spawn()?;
-        let line = format!("{}:{PASSWORD}\n", user.name);
-        chpasswd.stdin.take().context("chpasswd")?.write_all(line.as_bytes())?;
-        ensure!(chpasswd.wait()?.success(), "chpasswd failed");
-        Ok(user)
-    }
-
-    /// Runs usermod(8) on it.
-    pub fn modify(&self, arguments: &[&str]) -> Result<()> {
-        account_tool("usermod", &[arguments, &[self.name.as_str()]].concat())
-    }
-
-    /// Runs chage(1) on it.
-    pub fn age(&self, arguments: &[&str]) -> Result<()> {
-        account_tool("chage", &[arguments, &[self.name.as_str()]].concat())
-    }
-
-    /// Its uid.
-    pub fn uid(&self) -> Result<u32> {
-        Ok(nix::unistd::User::from_name(&self.name)?.context("the account")?.uid.as_raw())
-    }
-
-    /// The processes that run as it.
-    pub fn processes(&self) -> Result<usize> {
-        let output = Command::new("pgrep").args(["-c", "-U", &self.uid()?.to_string()]).output()?;
-        Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
-    }
-}
-
-impl Drop for TestUser {
-    fn drop(&mut self) {
-        // A test that failed may have left processes; the account must go all the same.
-        let _ = account_tool("userdel", &["-f", "-r", &self.name]);
-    }
-}
-
-/// Runs one of shadow's programs, again while another one holds the lock on the account files.
-fn account_tool(program: &str, arguments: &[&str]) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let Output { status, stderr, .. } = Command::new(program).args(arguments).output()?;
-        if status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&stderr);
-        ensure!(said.contains("lock") && Instant::now() < until, "{program} {arguments:?}: {said}");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
