@@ -55,6 +55,29 @@ fn copy_programs(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Hides what the machine has of these, so that the helper prints its records.
+const HIDE_LOGS: &str = "\
+    if [ -S /run/systemd/journal/socket ]; then mount -t tmpfs hubt /run/systemd/journal; fi\n\
+    if [ -S /dev/log ]; then mount --bind /dev/null \"$(realpath /dev/log)\"; fi\n";
+
+/// The command that runs `program` where there are no logs and `script` has run, in a mount namespace if need be. The
+/// process stays the same.
+fn without_logs(program: &Path, script: &str) -> Command {
+    let logs = ["/run/systemd/journal/socket", "/dev/log"].iter().any(|place| Path::new(place).exists());
+    if script.is_empty() && !logs {
+        return Command::new(program);
+    }
+    let script = format!("{HIDE_LOGS}{script}\nexec \"$@\"");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "slave", "sh", "-ec", &script, "sh"]).arg(program);
+    command
+}
+
+/// Where records go then.
+fn audit(dir: &Path) -> std::io::Result<fs::File> {
+    fs::File::options().append(true).create(true).open(dir.join("audit"))
+}
+
 /// Waits until `condition` holds.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
     let until = Instant::now() + PATIENCE;
@@ -105,7 +128,7 @@ impl HelperProcess {
     }
 
     /// Starts it in a mount namespace of its own, where `script` of sh(1) has changed something; `{dir}` is replaced
-    /// in it, too. Without a script it shares everybody's.
+    /// in it, too.
     pub fn start_after(policy: &str, script: &str) -> Result<Self> {
         need_root()?;
         let dir = tempfile::Builder::new().prefix("hubt-h-").tempdir_in("/run")?;
@@ -135,28 +158,20 @@ impl HelperProcess {
     }
 
     fn listen(dir: &Path, script: &str) -> Result<Child> {
-        let audit = fs::File::options().append(true).create(true).open(dir.join("audit"))?;
         let own = dir.join("bin/hubd-helper");
-        let program = if own.exists() { &own } else { program()? };
-        let mut command = Command::new(if script.is_empty() { program } else { Path::new("unshare") });
-        if !script.is_empty() {
-            // Each executes the next, so it stays the same process.
-            let script = format!("{script}\nexec \"$@\"");
-            command.args(["--mount", "--propagation", "slave", "sh", "-ec", &script, "sh"]).arg(program);
-        }
+        let mut command = without_logs(if own.exists() { &own } else { program()? }, script);
         command.arg("--listen").arg(dir.join("run/helper.sock")).arg("--policy").arg(dir.join("helper.toml"));
-        Ok(command.stdin(Stdio::null()).stderr(audit).spawn()?)
+        Ok(command.stdin(Stdio::null()).stderr(audit(dir)?).spawn()?)
     }
 
     /// Starts the second listener, which makes accounts, and connects to it.
     pub fn accounts(&mut self) -> Result<Connection> {
         let socket = self.dir.path().join("run/accounts.sock");
         if self.accounts.is_none() {
-            let mut command = Command::new(program()?);
-            let audit = fs::File::options().append(true).create(true).open(self.dir.path().join("audit"))?;
+            let mut command = without_logs(program()?, "");
             command.args(["accounts", "--listen"]).arg(&socket);
             command.arg("--policy").arg(self.dir.path().join("helper.toml"));
-            self.accounts = Some(command.stdin(Stdio::null()).stderr(audit).spawn()?);
+            self.accounts = Some(command.stdin(Stdio::null()).stderr(audit(self.dir.path())?).spawn()?);
             wait_for("the accounts' socket", || UnixStream::connect(&socket).is_ok())?;
         }
         Connection::open(&socket)
@@ -213,7 +228,7 @@ impl HelperProcess {
         Connection::open(&self.socket())
     }
 
-    /// The audit records so far: this machine's tests have no journal.
+    /// The audit records so far: helpers of tests find no journal and no syslog.
     pub fn audit(&self) -> String {
         fs::read_to_string(self.dir.path().join("audit")).unwrap_or_default()
     }
