@@ -1,4 +1,4 @@
-//! `src/helper/src/dispatch.rs`, `channel.rs`, `peer.rs`: what is not a legal message from the daemon
+//! `src/helper/src/dispatch.rs`, `channel.rs`: what is not a legal message from the daemon
 //! ends the process and leaves an audit record.
 
 use std::io::{Read, Write};

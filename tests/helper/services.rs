@@ -1,4 +1,4 @@
-//! `src/helper/src/service.rs`: services that root's policy names, and what a daemon may not make of them.
+//! `src/policy/src/service.rs`: services that root's policy names, and what a daemon may not make of them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

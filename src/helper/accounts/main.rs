@@ -3,16 +3,16 @@
 //! An account is never changed or removed here. Which ones were made is kept in root's own directory: for
 //! those a start needs no login, because nobody else ever had them.
 
+use std::fs;
 use std::process::{Command, ExitCode, Stdio};
-use std::{fs, io};
 
-use hubd_helper::account::{Account, takes};
-use hubd_helper::arguments::Arguments;
-use hubd_helper::channel::{Channel, ChannelError};
-use hubd_helper::dispatch::{self, FIRST_REQUEST_TIME_MAX, State};
-use hubd_helper::rates::{Charge, take_or_wait};
+use hubd_helper::channel::Channel;
+use hubd_helper::dispatch::{self, FIRST_REQUEST_TIME_MAX};
+use hubd_helper::kept::take_or_wait;
 use hubd_helper::setup::{Setup, locked, open_directory, own_directory};
-use hubd_helper::{permission, refusal::Refusal};
+use hubd_helper::{connection, permission};
+use hubd_policy::state::{ChannelError, State};
+use hubd_policy::{Account, OrRefuse, Refusal, account::takes, rates::Charge};
 use hubd_proto::{Reply, Request, UserName, message::RefusalCode};
 use nix::unistd::{Group, User};
 
@@ -21,7 +21,7 @@ const USERADD: &str = "/usr/sbin/useradd";
 const OUTPUT_CHARACTERS_MAX: usize = 500;
 
 fn main() -> ExitCode {
-    Arguments::run(|arguments| arguments.serve(serve))
+    connection::run(serve)
 }
 
 /// Serves one connection: the name of an account, and what became of it.
@@ -43,22 +43,21 @@ fn answer(setup: &Setup, channel: &mut Channel) -> Result<(), ChannelError> {
 /// # Errors
 /// Switched off, the name is taken or not allowed, too many or too fast, or useradd's own words.
 fn create(setup: &Setup, name: &UserName) -> Result<Account, Refusal> {
-    let (policy, system) = (&setup.policy, |error: io::Error| Refusal::system("making an account", error));
+    let (policy, what) = (&setup.policy, "making an account");
     if !policy.create_system_users || !setup.root {
         let message = "Making accounts is off: root would have to set create_system_users in helper.toml.";
         return Err(Refusal::new(RefusalCode::NotAvailable, message));
     }
     take_or_wait(setup, &[Charge::new("account", policy.accounts_per_minute)])?;
-    own_directory(&policy.accounts_dir, 0o700, None).map_err(system)?;
-    let _lock = open_directory(&policy.accounts_dir).and_then(locked).map_err(system)?;
-    let exists = |errno: nix::errno::Errno| system(errno.into());
-    let taken = User::from_name(name.as_str()).map_err(exists)?.is_some()
-        || Group::from_name(name.as_str()).map_err(exists)?.is_some();
+    own_directory(&policy.accounts_dir, 0o700, None).or_refuse(what)?;
+    let _lock = open_directory(&policy.accounts_dir).and_then(locked).or_refuse(what)?;
+    let taken = User::from_name(name.as_str()).or_refuse(what)?.is_some()
+        || Group::from_name(name.as_str()).or_refuse(what)?.is_some();
     if taken || !takes(policy, name.as_str()) {
         let message = format!("{name} is an account or a group already, or not a name for one.");
         return Err(Refusal::new(RefusalCode::AccountExists, message));
     }
-    let made = fs::read_dir(&policy.accounts_dir).map_err(system)?.count();
+    let made = fs::read_dir(&policy.accounts_dir).or_refuse(what)?.count();
     if made >= policy.accounts_max as usize {
         let message = format!("{made} accounts were made, as many as accounts_max in helper.toml allows.");
         return Err(Refusal::new(RefusalCode::RateLimited, message));
@@ -66,7 +65,7 @@ fn create(setup: &Setup, name: &UserName) -> Result<Account, Refusal> {
     useradd(setup, name)?;
     let account = permission::find(setup, name)?;
     fs::write(policy.accounts_dir.join(format!("u{}", account.uid)), account.name.as_str())
-        .map_err(system)?;
+        .or_refuse(what)?;
     Ok(account)
 }
 

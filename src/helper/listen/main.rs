@@ -1,105 +1,132 @@
-//! hubd-listen: stands in for systemd's socket units. It binds the socket and runs hubd-helper, or
-//! hubd-accounts, once for each connection. It reads no byte of what is said.
+//! hubd-listen: everything that root asks of hubd-helper on a command line. It stands in for systemd's socket units,
+//! where there are none, tries the policy, and ends tickets; no process that serves a connection holds this code.
 
-use std::io;
-use std::os::{fd::AsFd, fd::OwnedFd, unix::net::UnixStream, unix::process::CommandExt};
-use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Duration;
+mod listen;
 
-use hubd_helper::arguments::{Arguments, beside};
-use hubd_helper::setup::{Setup, bind};
-use hubd_helper::supervise;
-use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::Pid;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{fs, io};
 
-/// Longest path of the servers' directory, in bytes, below which a kernel's sockets fit into the 107 of
-/// unix(7): `/u<uid>-<16 digits>/r/kernel-<36 digits>-ipc-<digit>` follows.
-const SERVERS_PATH_BYTES_MAX: usize = 31;
-/// Most processes beside those of sessions: logins, checks, revocations.
-const OTHERS_MAX: usize = 256;
-/// How often orphans of killed sessions are looked for.
-const ORPHANS_MILLISECONDS: u16 = 1000;
-/// The pause after a connection that could not be served, so that nobody fills a log with them.
-const FAILURE_PAUSE: Duration = Duration::from_millis(100);
+use hubd_helper::connection::{become_program, failed, set_up};
+use hubd_helper::setup::{self, Setup};
+use hubd_helper::{audit, kept, own_limits};
+use hubd_policy::{policy::POLICY_PATH, record::Record};
+
+/// The command line was wrong.
+const EXIT_USAGE: u8 = 2;
+
+/// What the command line asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Arguments {
+    /// `accounts`, `check`, or a name and `revoke`.
+    command: Vec<String>,
+    /// Root's policy, if not at its usual place.
+    policy: Option<PathBuf>,
+    /// The socket to bind.
+    listen: Option<PathBuf>,
+    /// Where sockets are, if not where the policy says.
+    runtime: Option<PathBuf>,
+}
 
 fn main() -> ExitCode {
-    Arguments::run(work)
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    match parse(words) {
+        Ok(arguments) => {
+            let done = own_limits::restrict_this_process().and_then(|()| work(&arguments));
+            done.map_or_else(failed, |()| ExitCode::SUCCESS)
+        }
+        Err(what) => {
+            eprintln!("hubd-helper: {what}\nTry: hubd-helper --help");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut arguments = Arguments::default();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        let path = |text: String| std::path::absolute(text).map(Some).map_err(|error| error.to_string());
+        match word.as_str() {
+            "--policy" => arguments.policy = path(value()?)?,
+            "--listen" => arguments.listen = path(value()?)?,
+            "--runtime-dir" => arguments.runtime = path(value()?)?,
+            "revoke" => arguments.command = vec![value()?, word],
+            "accounts" | "check" | "--help" | "--version" => arguments.command = vec![word],
+            _ => return Err(format!("unknown argument: {word}")),
+        }
+    }
+    Ok(arguments)
 }
 
 fn work(arguments: &Arguments) -> Result<(), String> {
-    let path = arguments.listen.as_deref().ok_or("--listen PATH is missing; see: hubd-helper --help")?;
-    let setup = arguments.setup()?;
-    warn(&setup);
-    let mut words = vec!["--runtime-dir".to_owned(), setup.runtime.display().to_string()];
-    words
-        .extend(arguments.policy.iter().flat_map(|path| ["--policy".to_owned(), path.display().to_string()]));
-    let accounts = arguments.command == ["accounts"];
-    listen(&setup, path, accounts, &words).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-/// What is said at every start to somebody for whom this is no more than a trial.
-fn warn(setup: &Setup) {
-    let (servers, uid) = (&setup.servers, nix::unistd::geteuid());
-    if !setup.root {
-        eprintln!(
-            "hubd-helper: WARNING: running without root. Every server runs as uid {uid}, no password is checked, and people are not protected from each other. For trials only."
-        );
-    }
-    if servers.as_os_str().len() > SERVERS_PATH_BYTES_MAX {
-        eprintln!(
-            "hubd-helper: WARNING: {} is too long a path for the Unix sockets of notebook kernels. Listen in a directory of at most 23 bytes, or leave --ConnectionFileMixin.transport=ipc out of unix_arguments.",
-            servers.display()
-        );
-    }
-}
-
-/// Accepts until a signal ends it. Sessions live on; the socket is replaced by the next one.
-fn listen(setup: &Setup, path: &Path, accounts: bool, words: &[String]) -> io::Result<()> {
-    if UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another helper listens here; stop it first"));
-    }
-    let listener = bind(setup, path)?;
-    let processes_max = setup.policy.sessions_in_all as usize + OTHERS_MAX;
-    let mut processes: Vec<Child> = Vec::new();
-    // What a killed session leaves behind becomes this process's, and is ended. An account is never left half
-    // made: useradd(8) goes on by itself.
-    prctl::set_child_subreaper(!accounts)?;
-    listener.set_nonblocking(true)?;
-    loop {
-        // A signal is another reason to look around.
-        let _ = poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], ORPHANS_MILLISECONDS);
-        processes.retain_mut(|process| matches!(process.try_wait(), Ok(None)));
-        let known =
-            |orphan: &Pid| processes.iter().any(|process| process.id().to_string() == orphan.to_string());
-        for orphan in supervise::children().into_iter().filter(|child| !known(child)) {
-            let _ = kill(orphan, Signal::SIGKILL);
-            let _ = waitpid(orphan, Some(WaitPidFlag::WNOHANG));
+    let policy = arguments.policy.as_deref();
+    match (arguments.command.last().map_or("", String::as_str), &arguments.listen) {
+        ("--help", _) => print!("{}", include_str!("usage.txt")),
+        ("--version", _) => println!("hubd-helper {}", env!("CARGO_PKG_VERSION")),
+        ("check", _) => {
+            setup::policy(policy)?;
+            println!("{}: good", policy.unwrap_or(Path::new(POLICY_PATH)).display());
         }
-        let stream = match listener.accept() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            accepted => accepted.map(|(stream, _)| stream),
-        };
-        let full = || io::Error::other("too many logins and sessions at once");
-        let room = if processes.len() < processes_max { stream } else { Err(full()) };
-        let program = if accounts { "hubd-accounts" } else { "hubd-helper" };
-        match room.and_then(|stream| serve(stream, Command::new(beside(program)?), words)) {
-            Ok(process) => processes.push(process),
-            Err(error) => {
-                eprintln!("hubd-helper: a connection was dropped, no process for it: {error}");
-                std::thread::sleep(FAILURE_PAUSE);
+        ("revoke", _) => revoke(arguments, arguments.command.first().map_or("", String::as_str))?,
+        (command, Some(path)) => listen::run(path, policy, command == "accounts")?,
+        (_, None) => {
+            let policy = policy.map(|path| ["--policy".as_ref(), path]);
+            return Err(become_program("hubd-accounts", policy.into_iter().flatten()));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the tickets of `name`, or of everybody, worthless; says how many there were.
+fn revoke_by_name(setup: &Setup, name: Option<&str>) -> io::Result<usize> {
+    let mut count = 0;
+    for user in fs::read_dir(setup.paths.state.join("tickets"))? {
+        for file in fs::read_dir(user?.path())? {
+            let path = file?.path();
+            if name.is_none_or(|name| kept::read_ticket(&path).is_none_or(|ticket| ticket.is_of(name))) {
+                fs::remove_file(path)?;
+                count += 1;
             }
         }
     }
+    Ok(count)
 }
 
-/// The program with the connection as its standard input, in a process group of its own, so that Ctrl-C in a
-/// terminal ends the listener alone.
-fn serve(stream: UnixStream, mut program: Command, words: &[String]) -> io::Result<Child> {
-    // Nothing of the surroundings in which root started the listener reaches PAM modules.
-    program.args(words).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    program.stdin(Stdio::from(OwnedFd::from(stream))).stdout(Stdio::null()).process_group(0).spawn()
+fn revoke(arguments: &Arguments, name: &str) -> Result<(), String> {
+    let all = name == "--all";
+    let setup = set_up(arguments.policy.as_deref(), arguments.runtime.clone())?;
+    let count = revoke_by_name(&setup, (!all).then_some(name));
+    let count = count.map_err(|error| format!("tickets: {error}"))?;
+    let (user, reason) = (if all { "(everybody)" } else { name }, format!("{count} tickets, by root"));
+    let (request, verdict, reason) = ("revoke", "accepted", reason.as_str());
+    audit::write(&Record { request, verdict, user, reason, ..Record::default() });
+    println!("{count} tickets ended");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Arguments, String> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn the_command_line_is_read() {
+        let listen = parsed("--listen /run/x/helper.sock --policy p.toml").expect("good");
+        assert_eq!(listen.listen, Some("/run/x/helper.sock".into()));
+        assert_eq!(listen.policy, std::path::absolute("p.toml").ok());
+        assert_eq!(parsed("revoke --all").map(|a| a.command), Ok(vec!["--all".into(), "revoke".into()]));
+        assert_eq!(parsed(""), Ok(Arguments::default()));
+    }
+
+    #[test]
+    fn a_wrong_command_line_says_what_is_wrong() {
+        for (line, what) in [("--frob", "--frob"), ("--listen", "needs a value"), ("revoke", "needs a value")]
+        {
+            assert!(parsed(line).is_err_and(|error| error.contains(what)), "{line}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! so, with a byte; see ../src/control.rs. When either of the two ends, so does the other, and the session.
 
 mod output;
+mod receive;
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,9 +16,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use hubd_helper::cgroup::figure;
-use hubd_helper::channel::{Channel, ChannelError};
-use hubd_helper::control::{STOP, Told, VIOLATION};
-use hubd_helper::{dispatch::State, unix};
+use hubd_helper::channel::Channel;
+use hubd_helper::unix;
+use hubd_policy::state::{ChannelError, State};
+use hubd_proto::line::{STOP, Told, VIOLATION};
 use hubd_proto::message::{Exited, SessionStatus};
 use hubd_proto::{Reply, Request};
 use nix::errno::Errno;
@@ -115,7 +117,7 @@ impl Session {
     /// Sleeps until something happens; whether it is on the line.
     fn wait(&self) -> io::Result<bool> {
         let mut descriptors = vec![self.line.as_fd(), self.listener.as_fd()];
-        descriptors.extend(self.connections.iter().map(Channel::as_fd));
+        descriptors.extend(self.connections.iter().map(|channel| channel.stream().as_fd()));
         descriptors.extend(self.output.pipe());
         let mut watched: Vec<_> =
             descriptors.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
@@ -202,7 +204,7 @@ impl Session {
 /// The next packet from the process above the server; nothing when that has ended.
 fn receive(line: &OwnedFd) -> io::Result<Option<(Told, Vec<OwnedFd>)>> {
     let mut packet = vec![0; PACKET_BYTES_MAX];
-    let (length, descriptors) = unix::receive(line.as_fd(), &mut packet, DESCRIPTORS)?;
+    let (length, descriptors) = receive::receive(line.as_fd(), &mut packet, DESCRIPTORS)?;
     packet.truncate(length);
     if packet.is_empty() { Ok(None) } else { Ok(Some((serde_json::from_slice(&packet)?, descriptors))) }
 }

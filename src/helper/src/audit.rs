@@ -1,103 +1,42 @@
-//! The audit record: one structured line for each decision, where only root can forge or erase it.
+//! Writes audit records where only root can forge or erase them.
 
-use std::io::{IsTerminal, Write};
-use std::{net::IpAddr, os::unix::net::UnixDatagram};
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use hubd_policy::record::Record;
+use syslog::{Facility, Formatter3164, LoggerBackend};
 
 /// Where journald takes structured records, see systemd.journal-fields(7).
-pub const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
-/// Longest value in a record, in bytes; names are up to 255, reasons are a sentence.
-const VALUE_BYTES_MAX: usize = 512;
+const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
+/// Longest time that a log which is stuck is waited for; a busy one takes the record within milliseconds.
+const LOG_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// What happened to one request. Never holds a secret.
-#[derive(Debug, Default)]
-pub struct Record<'a> {
-    /// The request, or `exit` for a server's end.
-    pub request: &'a str,
-    /// `accepted`, `refused`, `violation`, `ended`.
-    pub verdict: &'a str,
-    /// Who it is about, as asked.
-    pub user: &'a str,
-    /// Whose uid that is, if known.
-    pub uid: Option<u32>,
-    /// The browser's address, as the daemon says.
-    pub source: Option<IpAddr>,
-    /// Why.
-    pub reason: &'a str,
-    /// Which session.
-    pub session: &'a str,
-}
-
-impl Record<'_> {
-    /// Writes the record to the journal, else to syslog, else (and on a terminal also) to stderr.
-    pub fn write(&self) {
-        let uid = self.uid.map(|uid| uid.to_string()).unwrap_or_default();
-        let source = self.source.map(|source| source.to_string()).unwrap_or_default();
-        let told = [
-            ("USER", self.user),
-            ("UID", &uid),
-            ("SOURCE", &source),
-            ("SESSION", self.session),
-            ("REASON", self.reason),
-        ];
-        let good = matches!(self.verdict, "accepted" | "ended");
-        let mut line = format!("{} {}", self.request, self.verdict);
-        let mut fields = format!("HUBD_REQUEST={}\nHUBD_VERDICT={}\n", self.request, self.verdict);
-        for (name, value) in told.iter().filter(|(_, value)| !value.is_empty()) {
-            line.push_str(&format!(" {}={}", name.to_lowercase(), escaped(value)));
-            fields.push_str(&format!("HUBD_{name}={}\n", escaped(value)));
-        }
-        let taken = to_journal(&line, &fields, good).is_ok() || to_syslog(&line, good);
-        // `systemctl status` of this process's unit shows it, see sd_notify(3); nothing depends on it.
-        if let (Some(socket), Ok(sender)) = (std::env::var_os("NOTIFY_SOCKET"), UnixDatagram::unbound()) {
-            let _ = sender.send_to(format!("STATUS={line}").as_bytes(), socket);
-        }
-        if !taken || std::io::stderr().is_terminal() {
-            // Nobody is left to tell when even stderr is closed.
-            let _ = writeln!(std::io::stderr(), "hubd-helper: {line}");
-        }
-    }
-}
-
-fn to_journal(line: &str, fields: &str, good: bool) -> std::io::Result<()> {
-    let priority = if good { 6 } else { 4 };
-    let text = format!(
-        "MESSAGE={line}\nPRIORITY={priority}\nSYSLOG_FACILITY=10\nSYSLOG_IDENTIFIER=hubd-helper\n{fields}"
-    );
-    UnixDatagram::unbound()?.send_to(text.as_bytes(), JOURNAL_SOCKET).map(drop)
-}
-
-fn to_syslog(line: &str, good: bool) -> bool {
-    let format = syslog::Formatter3164 {
-        facility: syslog::Facility::LOG_AUTHPRIV,
-        hostname: None,
-        process: "hubd-helper".into(),
-        pid: std::process::id(),
+/// Writes a record to the journal, else to syslog, else (and on a terminal also) to stderr.
+pub fn write(record: &Record) {
+    let (line, fields) = record.texts();
+    let send = |text: &[u8], to: &std::ffi::OsStr| {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(LOG_TIME_MAX))?;
+        socket.send_to(text, to)
     };
-    syslog::unix(format)
-        .and_then(|mut logger| if good { logger.info(line) } else { logger.warning(line) })
-        .is_ok()
+    let taken = send(fields.as_bytes(), JOURNAL_SOCKET.as_ref()).is_ok()
+        || to_syslog(&line, record.is_good()).is_ok();
+    // `systemctl status` of this process's unit shows it, see sd_notify(3); nothing depends on it.
+    if let Some(socket) = std::env::var_os("NOTIFY_SOCKET") {
+        let _ = send(format!("STATUS={line}").as_bytes(), &socket);
+    }
+    if !taken || io::stderr().is_terminal() {
+        // Nobody is left to tell when even stderr is closed.
+        let _ = writeln!(io::stderr(), "hubd-helper: {line}");
+    }
 }
 
-/// The value on one line and bounded: no value can add a field or a line of its own.
-pub fn escaped(value: &str) -> String {
-    let mut text = String::new();
-    for c in value.chars() {
-        if text.len() >= VALUE_BYTES_MAX {
-            text.push('…');
-            break;
-        }
-        if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+fn to_syslog(line: &str, good: bool) -> syslog::Result<()> {
+    let (facility, process, pid) = (Facility::LOG_AUTHPRIV, "hubd-helper".into(), std::process::id());
+    let mut logger = syslog::unix(Formatter3164 { facility, hostname: None, process, pid })?;
+    if let LoggerBackend::Unix(socket) = &logger.backend {
+        socket.set_write_timeout(Some(LOG_TIME_MAX))?;
     }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_cannot_add_a_line_and_is_bounded() {
-        assert_eq!(escaped("a\nMESSAGE=b\u{1b}"), "a\\nMESSAGE=b\\u{1b}");
-        assert!(escaped(&"x".repeat(10_000)).len() < VALUE_BYTES_MAX + 8);
-    }
+    if good { logger.info(line) } else { logger.warning(line) }
 }

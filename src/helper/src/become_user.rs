@@ -1,15 +1,17 @@
 //! The child's way from root to the user's program. It ends with exec or with a report of the step
 //! that failed; nothing of the parent's state is touched.
 
+use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::{ffi::CString, fs::File, path::PathBuf};
+use std::os::{fd::AsFd, fd::OwnedFd, unix::fs::DirBuilderExt};
+use std::{convert::Infallible, ffi::CString, path::PathBuf};
 
 use caps::CapSet;
+use hubd_policy::refusal::{EXEC, HOME, HOME_OWNER};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::{prctl, wait::waitpid};
-use nix::unistd::{self, ForkResult, Gid, Pid, Uid};
+use nix::sys::{prctl, stat::stat, wait::waitpid};
+use nix::unistd::{self, AccessFlags, ForkResult, Gid, Pid, Uid};
 use nix::{errno::Errno, fcntl::OFlag};
 
 use crate::unix;
@@ -45,16 +47,8 @@ pub type Failure = (String, Errno);
 
 /// Longest time from fork to exec, in milliseconds: only a home on a dead file server takes long.
 const EXEC_MILLISECONDS_MAX: u16 = 30_000;
-/// Descriptor of the report pipe in the child: the first after 0 to 2.
-const REPORT: u32 = 3;
 /// Longest report, in bytes.
 const REPORT_BYTES_MAX: u64 = 100;
-/// The steps whose failure is the account's or root's to cure, not this program's.
-pub const HOME: &str = "home directory";
-/// The home belongs to somebody else.
-pub const HOME_OWNER: &str = "owner of the home directory";
-/// The program.
-pub const EXEC: &str = "exec";
 
 /// Makes the child and waits until it runs the program.
 pub fn start(plan: &Plan) -> Result<Pid, Failure> {
@@ -76,69 +70,55 @@ pub fn start(plan: &Plan) -> Result<Pid, Failure> {
 
 /// Runs in the child; never returns.
 fn run(plan: &Plan, parent: Pid, report: OwnedFd) -> ! {
-    let mut step = "control group and descriptors";
-    let failed = match descriptors(plan, &report) {
-        Err(errno) => (report, errno),
-        Ok(placed) => {
-            // It was closed with everything else; nothing may close its number again.
-            std::mem::forget(report);
-            let Err(errno) = steps(plan, parent, &mut step);
-            (placed, errno)
-        }
-    };
+    let Err((step, errno)) = steps(plan, parent);
     // If even this fails, the parent sees a report of no length and the exit status.
-    let _ = File::from(failed.0).write_all(format!("{} {step}", failed.1 as i32).as_bytes());
+    let _ = File::from(report).write_all(format!("{} {step}", errno as i32).as_bytes());
     unix::exit_at_once(127)
 }
 
-fn steps(plan: &Plan, parent: Pid, step: &mut &str) -> nix::Result<std::convert::Infallible> {
-    *step = "session";
-    unistd::setsid()?;
-    *step = "signals";
+fn steps(plan: &Plan, parent: Pid) -> Result<Infallible, (&'static str, Errno)> {
+    let at = |step| move |errno| (step, errno);
+    descriptors(plan).map_err(at("control group and descriptors"))?;
+    unistd::setsid().map_err(at("session"))?;
     unix::default_signals();
-    SigSet::empty().thread_set_mask()?;
+    SigSet::empty().thread_set_mask().map_err(at("signals"))?;
     if plan.root {
-        *step = "groups";
-        unistd::setgroups(&plan.groups)?;
-        unistd::setresgid(plan.gid, plan.gid, plan.gid)?;
-        *step = "uid";
-        unistd::setresuid(plan.uid, plan.uid, plan.uid)?;
-        *step = "proof that there is no way back";
-        prove_no_way_back(plan)?;
+        unistd::setgroups(&plan.groups).map_err(at("groups"))?;
+        unistd::setresgid(plan.gid, plan.gid, plan.gid).map_err(at("groups"))?;
+        unistd::setresuid(plan.uid, plan.uid, plan.uid).map_err(at("uid"))?;
+        prove_no_way_back(plan).map_err(at("proof that there is no way back"))?;
         // The change of uid resets it by fs.suid_dumpable; until exec this is the helper's memory.
-        prctl::set_dumpable(false)?;
+        prctl::set_dumpable(false).map_err(at("proof that there is no way back"))?;
     }
-    *step = "parent";
     // After setresuid, which clears it. The check after it catches a parent that is gone already.
-    prctl::set_pdeathsig(Signal::SIGTERM)?;
+    prctl::set_pdeathsig(Signal::SIGTERM).map_err(at("parent"))?;
     if unistd::getppid() != parent {
-        return Err(Errno::ESRCH);
+        return Err(("parent", Errno::ESRCH));
     }
-    *step = HOME;
-    unistd::chdir(&plan.home)?;
+    if !plan.root {
+        // The home of a hub user in a trial. Where it cannot be made, it cannot be entered.
+        let _ = DirBuilder::new().mode(0o700).recursive(true).create(&plan.home);
+    }
+    unistd::chdir(&plan.home).map_err(at(HOME))?;
     if plan.must_own_home {
-        *step = HOME_OWNER;
-        if nix::sys::stat::stat(".")?.st_uid != plan.uid.as_raw() {
-            return Err(Errno::EPERM);
+        if stat(".").map_err(at(HOME_OWNER))?.st_uid != plan.uid.as_raw() {
+            return Err((HOME_OWNER, Errno::EPERM));
         }
-        *step = HOME;
         // A notebook server would start and then fail at every save.
-        unistd::access(".", unistd::AccessFlags::W_OK)?;
+        unistd::access(".", AccessFlags::W_OK).map_err(at(HOME))?;
     }
-    *step = EXEC;
-    unistd::execve(plan.arguments.first().ok_or(Errno::ENOENT)?, &plan.arguments, &plan.environment)
+    let program = plan.arguments.first().ok_or((EXEC, Errno::ENOENT))?;
+    unistd::execve(program, &plan.arguments, &plan.environment).map_err(at(EXEC))
 }
 
-/// Leaves 0 to 2 and the report pipe, which exec closes.
-fn descriptors(plan: &Plan, report: &OwnedFd) -> nix::Result<OwnedFd> {
+/// Enters the control group, and leaves 0 to 2 to the program: exec closes everything else.
+fn descriptors(plan: &Plan) -> nix::Result<()> {
     // A zero is the process that writes it.
     plan.cgroup.as_ref().map_or(Ok(0), |entrance| unistd::write(entrance, b"0"))?;
     unistd::dup2_stdin(&plan.input)?;
     unistd::dup2_stdout(&plan.output)?;
     unistd::dup2_stderr(&plan.output)?;
-    let placed = unix::report_as(report.as_fd(), REPORT)?;
-    unix::close_from(REPORT + 1)?;
-    Ok(placed)
+    unix::close_on_exec_from(3)
 }
 
 /// Tries to become root again in every way; each one must be refused.
@@ -154,7 +134,7 @@ fn prove_no_way_back(plan: &Plan) -> nix::Result<()> {
     let is_user = [uids.real, uids.effective, uids.saved] == [plan.uid; 3]
         && [gids.real, gids.effective, gids.saved] == [plan.gid; 3];
     let empty = |set| caps::read(None, set).is_ok_and(|capabilities| capabilities.is_empty());
-    let powerless = empty(CapSet::Effective) && empty(CapSet::Permitted) && empty(CapSet::Ambient);
+    let powerless = [CapSet::Effective, CapSet::Permitted, CapSet::Ambient].into_iter().all(empty);
     if back || !is_user || !powerless { Err(Errno::EPERM) } else { Ok(()) }
 }
 
@@ -165,14 +145,12 @@ fn wait_for_exec(report: OwnedFd) -> Result<(), Failure> {
         return Err((HOME.into(), Errno::ETIMEDOUT));
     }
     let mut text = String::new();
-    let read = File::from(report).take(REPORT_BYTES_MAX).read_to_string(&mut text);
-    match (read, text.split_once(' ')) {
-        (Ok(0), _) => Ok(()),
-        (Ok(_), Some((errno, step))) => {
-            Err((step.to_owned(), errno.parse().map_or(Errno::EIO, Errno::from_raw)))
-        }
-        _ => Err((EXEC.into(), Errno::EIO)),
+    let read = File::from(report).take(REPORT_BYTES_MAX).read_to_string(&mut text).ok();
+    if read == Some(0) {
+        return Ok(());
     }
+    let (errno, step) = text.split_once(' ').unwrap_or(("", EXEC));
+    Err((step.to_owned(), errno.parse().map_or(Errno::EIO, Errno::from_raw)))
 }
 
 /// Text as execve(2) takes it; texts were checked for zero bytes when they came.

@@ -8,13 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use hubd_policy::{Refusal, limits::Limits};
 use hubd_proto::SessionId;
-use hubd_proto::message::RefusalCode;
 
-use crate::{policy::Limits, refusal::Refusal, setup::Setup};
+use crate::setup::Setup;
 
-/// Length of the period in which processor time is counted out, in microseconds; the kernel's default.
-const CPU_PERIOD: f64 = 100_000.0;
 /// How long the last process of a killed group may take to go.
 const EMPTY_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -41,14 +39,10 @@ pub fn own() -> io::Result<PathBuf> {
 /// # Errors
 /// `not-available` when a limit cannot be held.
 pub fn make(setup: &Setup, session: &SessionId, limits: &Limits) -> Result<Option<Cgroup>, Refusal> {
-    let refused = |what: &str| {
-        let message = format!("Root's limits cannot be held: {what}. helper.toml(5) tells what they need.");
-        Refusal::new(RefusalCode::NotAvailable, message)
-    };
     let files = limits.files();
-    let Some(base) = &setup.cgroup else {
-        let missing = || refused("there is no delegated control group (version 2)");
-        return files.is_empty().then_some(None).ok_or_else(missing);
+    let Some(base) = &setup.paths.cgroup else {
+        let missing = Err(Refusal::limit("there is no delegated control group (version 2)"));
+        return if files.is_empty() { Ok(None) } else { missing };
     };
     for controller in ["+memory", "+cpu", "+pids"] {
         // One that is missing is missed where its file cannot be written.
@@ -57,12 +51,12 @@ pub fn make(setup: &Setup, session: &SessionId, limits: &Limits) -> Result<Optio
     // What a killed process left behind goes first.
     let group = Cgroup { directory: base.join(session.as_str()), memory_max: limits.mem_limit.0 };
     group.remove();
-    fs::create_dir(&group.directory).map_err(|error| refused(&error.to_string()))?;
+    fs::create_dir(&group.directory).map_err(|error| Refusal::limit(&error.to_string()))?;
     for (file, value) in files {
         let written = fs::write(group.directory.join(file), value);
         // Kernels without swap accounting have no such file, and swap is then part of the limit.
         let missed = written.err().filter(|_| file != "memory.swap.max");
-        missed.map_or(Ok(()), |error| Err(refused(&format!("{file}: {error}"))))?;
+        missed.map_or(Ok(()), |error| Err(Refusal::limit(&format!("{file}: {error}"))))?;
     }
     Ok(Some(group))
 }
@@ -105,35 +99,5 @@ pub fn figure(group: &Path, file: &str, key: &str) -> Option<u64> {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         self.remove();
-    }
-}
-
-impl Limits {
-    /// The files of a group, and what belongs into them.
-    fn files(&self) -> Vec<(&'static str, String)> {
-        let mut files = Vec::new();
-        let mut add = |file, wanted: bool, value: String| files.extend(wanted.then_some((file, value)));
-        add("memory.max", self.mem_limit.0 > 0, self.mem_limit.0.to_string());
-        add("memory.swap.max", self.mem_limit.0 > 0, "0".into());
-        add("memory.low", self.mem_guarantee.0 > 0, self.mem_guarantee.0.to_string());
-        add("cpu.max", self.cpu_limit > 0.0, format!("{:.0} {CPU_PERIOD:.0}", self.cpu_limit * CPU_PERIOD));
-        // Shares of a machine that is busy: 100, everybody's default, for one processor.
-        let weight = (self.cpu_guarantee * 100.0).clamp(1.0, 10_000.0);
-        add("cpu.weight", self.cpu_guarantee > 0.0, format!("{weight:.0}"));
-        add("pids.max", self.tasks_max > 0, self.tasks_max.to_string());
-        files
-    }
-
-    /// JupyterHub's variables that tell a server its limits.
-    pub fn variables(&self) -> impl Iterator<Item = (String, String)> {
-        let bytes = |name: &str, bytes: u64| (bytes > 0).then(|| (name.to_owned(), bytes.to_string()));
-        let cpus = |name: &str, cpus: f64| (cpus > 0.0).then(|| (name.to_owned(), format!("{cpus:?}")));
-        let all = [
-            bytes("MEM_LIMIT", self.mem_limit.0),
-            bytes("MEM_GUARANTEE", self.mem_guarantee.0),
-            cpus("CPU_LIMIT", self.cpu_limit),
-            cpus("CPU_GUARANTEE", self.cpu_guarantee),
-        ];
-        all.into_iter().flatten()
     }
 }

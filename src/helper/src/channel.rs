@@ -1,34 +1,18 @@
 //! One connection with the daemon, one message at a time, each in the state in which it is legal.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::{fd::AsFd, unix::net::UnixStream};
 use std::time::{Duration, Instant};
 
-use hubd_proto::frame::{self, FrameError};
+use hubd_policy::state::{ChannelError, State};
+use hubd_proto::frame;
 use hubd_proto::{Reply, Request};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Uid;
 
-use crate::dispatch::{self, State};
-
 /// Longest time that a message may take once its first byte is there, and a reply to be taken.
 const MESSAGE_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// Why no message came, or none could be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum ChannelError {
-    /// The daemon hung up, or the connection failed.
-    #[error("the daemon closed the connection")]
-    Closed,
-    /// Nothing came in the time allowed.
-    #[error("nothing was asked in time")]
-    Silent,
-    /// What came is not a message, or not one that is legal now.
-    #[error("{0}")]
-    Violation(String),
-}
 
 /// The connection. Descriptors that a peer sends along are closed by the kernel, because they are
 /// never asked for with recvmsg(2).
@@ -51,57 +35,36 @@ impl Channel {
     }
 
     /// A second handle on the same connection, for the PAM conversation.
-    pub fn duplicate(&self) -> io::Result<Self> {
-        self.0.try_clone().map(Self)
+    pub fn duplicate(&self) -> Result<Self, ChannelError> {
+        self.0.try_clone().map(Self).map_err(|_| ChannelError::Closed)
     }
 
     /// Waits at most `wait` for a message to begin, then at most [`MESSAGE_TIME_MAX`] for its end. It must
     /// be legal in `state`.
     pub fn receive(&mut self, state: State, wait: Duration) -> Result<Request, ChannelError> {
         let milliseconds = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], milliseconds) {
-            Ok(0) => return Err(ChannelError::Silent),
-            Ok(_) => {}
-            Err(_) => return Err(ChannelError::Closed),
+        let ready = poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], milliseconds);
+        if ready.map_err(|_| ChannelError::Closed)? == 0 {
+            return Err(ChannelError::Silent);
         }
         let mut reader = Hurried { stream: &self.0, until: Instant::now() + MESSAGE_TIME_MAX };
         let request = frame::decode_request(&frame::read_body(&mut reader)?)?;
-        dispatch::check(state, &request)?;
-        Ok(request)
+        state.check(request)
+    }
+
+    /// What to wait for.
+    pub fn stream(&self) -> &UnixStream {
+        &self.0
+    }
+
+    /// What another process goes on with.
+    pub fn into_stream(self) -> UnixStream {
+        self.0
     }
 
     /// Sends a reply.
     pub fn send(&mut self, reply: &Reply) -> Result<(), ChannelError> {
         Ok(frame::write(&mut self.0, reply)?)
-    }
-}
-
-impl AsFd for Channel {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl From<Channel> for OwnedFd {
-    fn from(channel: Channel) -> Self {
-        channel.0.into()
-    }
-}
-
-/// A connection hung up between messages is no violation; everything else that frames complain about is.
-impl From<FrameError> for ChannelError {
-    fn from(error: FrameError) -> Self {
-        match error {
-            FrameError::Closed => Self::Closed,
-            FrameError::Io(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                    Self::Violation("a message was not finished in time".into())
-                }
-                io::ErrorKind::UnexpectedEof => Self::Violation("a message was cut short".into()),
-                _ => Self::Closed,
-            },
-            other => Self::Violation(other.to_string()),
-        }
     }
 }
 

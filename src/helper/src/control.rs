@@ -3,46 +3,26 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 
-use hubd_proto::message::{Exited, SessionStatus};
-use nix::errno::Errno;
+use hubd_policy::{OrRefuse, Refusal};
+use hubd_proto::line::{STOP, Told};
+use hubd_proto::message::Exited;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair,
-};
-use nix::sys::wait::waitpid;
-use nix::unistd::Pid;
-use serde::{Deserialize, Serialize};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType};
+use nix::sys::socket::{recv, sendmsg, socketpair};
+use nix::{errno::Errno, sys::wait::waitpid, unistd::Pid};
 
 use crate::become_user::{self, Plan, c_string};
-use crate::{arguments::beside, refusal::Refusal, setup::Setup};
+use crate::{connection::beside, setup::Setup};
 
-/// The byte that asks for the end of the server.
-pub const STOP: u8 = b's';
-/// The byte that tells of a connection that was not the daemon's, or broke the rules.
-pub const VIOLATION: u8 = b'v';
 /// How long everybody may take to hear how the server ended, in milliseconds.
 const FAREWELL_MILLISECONDS_MAX: u16 = 10_000;
 
-/// What the process is told, each as one packet.
-#[derive(Serialize, Deserialize)]
-pub enum Told {
-    /// The server runs; where its figures are, and how many bytes its log may have before it becomes the older
-    /// one. With it come, in this order: the control socket, the server's output, the log, the older log, and the
-    /// connection that asked for the start.
-    Runs(Box<SessionStatus>, Option<PathBuf>, u64),
-    /// It has been asked to end.
-    Stopping,
-    /// It has ended, and nothing is left of it.
-    Ended(Exited),
-}
-
 /// This process's end of the line.
 pub struct Control {
-    /// Until it has been collected.
-    process: Option<Pid>,
+    /// Until it has been collected: the number may be somebody else's then.
+    pub process: Option<Pid>,
     /// Until it is closed at the other end.
     line: Option<OwnedFd>,
     /// What goes with the next thing that it is told, and is the other process's alone from then on.
@@ -72,7 +52,7 @@ impl Control {
             };
             Ok((line, plan))
         };
-        let (line, plan) = begin().map_err(|error| Refusal::system("the session's line", error))?;
+        let (line, plan) = begin().or_refuse("the session's line")?;
         let process = become_user::start(&plan).map_err(|(step, errno)| {
             let what = format!("hubd-session, which is installed beside hubd-helper, failed at {step}");
             Refusal::system(&what, errno.desc())
@@ -110,16 +90,6 @@ impl Control {
     /// What to wait for.
     pub fn line(&self) -> Option<BorrowedFd<'_>> {
         self.line.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Whether this is its process.
-    pub fn is(&self, pid: Pid) -> bool {
-        self.process == Some(pid)
-    }
-
-    /// Its process has been collected: the number may be somebody else's now.
-    pub fn collected(&mut self) {
-        self.process = None;
     }
 
     /// Has everybody told how the server ended, and ends the process.

@@ -1,11 +1,12 @@
 //! What this process takes from itself, and what a user's session must not inherit of that.
 
 use caps::{CapSet, CapsHashSet};
+use hubd_policy::Account;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::setgroups;
 
-use crate::{account::Account, setup::Setup};
+use crate::{account, setup::Setup};
 
 /// What neither this program nor a PAM module needs. The bounding set, which a user's sudo(8) works
 /// within, is left alone.
@@ -40,5 +41,5 @@ pub fn enter_session_domain() -> std::io::Result<()> {
 /// login(1), so that PAM modules can add to them. As there, the process above a session keeps what PAM then sets.
 pub fn enter_login(setup: &Setup, account: &Account) -> nix::Result<()> {
     umask(Mode::from_bits_truncate(0o022));
-    if setup.root { setgroups(&account.groups()?) } else { Ok(()) }
+    if setup.root { setgroups(&account::groups(account)?) } else { Ok(()) }
 }

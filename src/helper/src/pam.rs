@@ -1,126 +1,82 @@
 //! PAM behind one door: the conversation as frames, and a handle that lives from login to logout.
 //!
-//! Nothing outside this file knows `pam-client`, so that it can be exchanged. libpam calls [`Talk`] from
+//! Nothing outside this file knows `pam-client`, so that it can be exchanged. libpam calls [`Handler`] from
 //! C through pam-client's `extern "C"` function, which ends the process on a panic instead of unwinding.
 
-use std::ffi::{CStr, CString};
+use std::cell::{RefCell, RefMut};
+use std::ffi::{CStr, CString, OsStr};
 use std::time::{Duration, Instant};
-use std::{cell::RefCell, path::Path, rc::Rc};
+use std::{os::unix::ffi::OsStrExt, path::Path, rc::Rc};
 
+use hubd_policy::account::same_name;
+use hubd_policy::conversation::{self, Person};
+use hubd_policy::state::{ChannelError, State};
+use hubd_policy::{OrRefuse, Refusal, environment::Variables};
 use hubd_proto::message::{Notice, Prompt};
-use hubd_proto::{Reply, Request, UserName};
+use hubd_proto::{Reply, Request, Secret, UserName};
 use pam_client::{Context, ConversationHandler, ErrorCode, Flag, SessionToken};
 
-use crate::channel::{Channel, ChannelError};
-use crate::{account::same_name, dispatch::State, unix};
+use crate::channel::Channel;
+use crate::unix;
 
-/// Most prompts and messages of one conversation: a broken module must not talk for ever.
-const MESSAGES_MAX: u32 = 64;
-/// Most messages kept to explain a refusal.
-const NOTICES_MAX: usize = 8;
-/// Longest message of a module, in bytes; the rest is cut.
-const TEXT_BYTES_MAX: usize = 512;
-/// What replaces the answers for an account that must not log in; no terminal can type it.
-const JUNK: &[u8] = b"\x08\n\r\x7fINCORRECT";
+/// The conversation with somebody behind the daemon.
+pub type Talk = conversation::Talk<Browser>;
 
-/// One person, as PAM modules talk to them.
-pub struct Talk {
-    /// Where prompts go; `None` when nobody is there to answer.
-    channel: Option<Channel>,
-    /// Whether answers are replaced by [`JUNK`].
-    junk: bool,
+/// Somebody in a browser, whom the daemon shows prompts.
+pub struct Browser {
+    channel: Channel,
     /// When the conversation must be over.
     until: Instant,
     /// When the last answer came; refusals are padded from here.
     pub answered_at: Instant,
-    /// What modules said, kept for a refusal.
-    notices: Vec<String>,
-    /// Messages not shown yet: one that comes just before a failure could tell why it failed.
-    held: Vec<Notice>,
-    messages: u32,
-    /// Why the channel failed, if it did; PAM only sees "conversation error".
-    failure: Option<ChannelError>,
 }
 
-impl Talk {
-    /// A conversation with somebody behind `channel`; without one, questions fail and messages are only kept.
-    pub fn with(channel: Option<Channel>, junk: bool, time: Duration) -> Self {
-        let (answered_at, notices, held) = (Instant::now(), Vec::new(), Vec::new());
-        let until = answered_at + time;
-        Self { channel, junk, until, answered_at, notices, held, messages: 0, failure: None }
+impl Browser {
+    /// Behind `channel`, for at most `time`.
+    pub fn new(channel: &Channel, time: Duration) -> Result<Self, ChannelError> {
+        let (channel, answered_at) = (channel.duplicate()?, Instant::now());
+        Ok(Self { channel, until: answered_at + time, answered_at })
+    }
+}
+
+impl Person for Browser {
+    type Error = ChannelError;
+
+    fn show(&mut self, notice: Notice) -> Result<(), ChannelError> {
+        self.channel.send(&Reply::Notice(notice))
     }
 
-    /// Whether the daemon is still there and has kept to the protocol.
-    pub fn check(&mut self) -> Result<(), ChannelError> {
-        self.failure.take().map_or(Ok(()), Err)
-    }
-
-    /// Shows what was held back; from now on nobody answers.
-    pub fn end(&mut self) -> Result<(), ChannelError> {
-        self.show_held()?;
-        self.channel = None;
-        Ok(())
-    }
-
-    fn show_held(&mut self) -> Result<(), ChannelError> {
-        let Some(channel) = &mut self.channel else { return Ok(()) };
-        self.held.drain(..).try_for_each(|notice| channel.send(&Reply::Notice(notice)))
-    }
-
-    fn tell(&mut self, text: &CStr, error: bool) {
-        self.messages += 1;
-        let text = readable(text);
-        if text.trim().is_empty() || self.messages > MESSAGES_MAX {
-            return;
-        }
-        if self.notices.len() < NOTICES_MAX {
-            self.notices.push(text.clone());
-        }
-        self.held.push(Notice { error, text });
-    }
-
-    fn ask(&mut self, text: &CStr, echo: bool) -> Result<CString, ErrorCode> {
-        self.messages += 1;
-        if self.messages > MESSAGES_MAX || self.failure.is_some() {
-            return Err(ErrorCode::CONV_ERR);
-        }
-        let answer = self.exchange(Prompt { echo, text: readable(text) });
-        let answer = answer.map_err(|error| self.failure = Some(error)).map_err(|()| ErrorCode::CONV_ERR)?;
-        CString::new(answer).map_err(|_| ErrorCode::CONV_ERR)
-    }
-
-    fn exchange(&mut self, prompt: Prompt) -> Result<Vec<u8>, ChannelError> {
-        self.show_held()?;
+    fn ask(&mut self, prompt: Prompt) -> Result<Secret, ChannelError> {
+        self.channel.send(&Reply::Prompt(prompt))?;
         let left = self.until.saturating_duration_since(Instant::now());
-        let Some(channel) = &mut self.channel else { return Err(ChannelError::Closed) };
-        channel.send(&Reply::Prompt(prompt))?;
-        let request = channel.receive(State::Conversing, left)?;
+        let request = self.channel.receive(State::Conversing, left)?;
         self.answered_at = Instant::now();
-        let Request::Answer(answer) = request else { return Err(ChannelError::Closed) };
-        // Of the same length, so that hashing it takes the same time.
-        let junk = || JUNK.iter().copied().cycle().take(answer.text.len()).collect();
-        Ok(if self.junk { junk() } else { answer.text.expose().as_bytes().to_vec() })
+        if let Request::Answer(answer) = request { Ok(answer.text) } else { Err(ChannelError::Closed) }
     }
 }
-
-/// Names and values, as PAM modules want them in the environment.
-pub type Variables = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The handler that libpam calls; the talk is shared with the code that holds the handle.
 struct Handler(Rc<RefCell<Talk>>);
 
+impl Handler {
+    fn ask(&self, text: &CStr, echo: bool) -> Result<CString, ErrorCode> {
+        let answer = self.0.borrow_mut().ask(&text.to_string_lossy(), echo);
+        CString::new(answer.ok_or(ErrorCode::CONV_ERR)?.as_slice()).map_err(|_| ErrorCode::CONV_ERR)
+    }
+}
+
 impl ConversationHandler for Handler {
     fn prompt_echo_on(&mut self, text: &CStr) -> Result<CString, ErrorCode> {
-        self.0.borrow_mut().ask(text, true)
+        self.ask(text, true)
     }
     fn prompt_echo_off(&mut self, text: &CStr) -> Result<CString, ErrorCode> {
-        self.0.borrow_mut().ask(text, false)
+        self.ask(text, false)
     }
     fn text_info(&mut self, text: &CStr) {
-        self.0.borrow_mut().tell(text, false);
+        self.0.borrow_mut().tell(&text.to_string_lossy(), false);
     }
     fn error_msg(&mut self, text: &CStr) {
-        self.0.borrow_mut().tell(text, true);
+        self.0.borrow_mut().tell(&text.to_string_lossy(), true);
     }
 }
 
@@ -136,27 +92,26 @@ impl Pam {
     ///
     /// # Errors
     /// A text for root. A missing service file is refused: PAM would silently use `other`.
-    pub fn start(service: &str, user: &UserName, source: Option<&str>, talk: Talk) -> Result<Self, String> {
-        let places = ["/etc/pam.d", "/usr/lib/pam.d"];
-        if !places.iter().any(|place| Path::new(place).join(service).is_file()) {
-            return Err(format!(
-                "/etc/pam.d/{service} is missing; install it, or name another one as pam_service"
-            ));
+    pub fn start(service: &str, user: &UserName, source: Option<&str>, talk: Talk) -> Result<Self, Refusal> {
+        let there = |place: &&str| Path::new(place).join(service).is_file();
+        if !["/etc/pam.d", "/usr/lib/pam.d"].iter().any(there) {
+            return Err(Refusal::no_pam_service(service));
         }
         let talk = Rc::new(RefCell::new(talk));
-        let mut context =
-            Context::new(service, Some(user.as_str()), Handler(Rc::clone(&talk))).map_err(said)?;
-        unix::no_fail_delay(&mut context).map_err(said)?;
-        // pam-client 0.5 dereferences the null pointer that `None` would be.
-        if source.is_some() {
-            context.set_rhost(source).map_err(said)?;
-        }
-        context.set_tty(Some("hubd")).map_err(said)?;
+        let begin = || -> pam_client::Result<_> {
+            let mut context = Context::new(service, Some(user.as_str()), Handler(Rc::clone(&talk)))?;
+            unix::no_fail_delay(&mut context)?;
+            // pam-client 0.5 dereferences the null pointer that `None` would be.
+            source.map_or(Ok(()), |_| context.set_rhost(source))?;
+            context.set_tty(Some("hubd"))?;
+            Ok(context)
+        };
+        let context = begin().or_refuse("PAM")?;
         Ok(Self { context, talk, session: None })
     }
 
     /// The conversation so far.
-    pub fn talk(&self) -> std::cell::RefMut<'_, Talk> {
+    pub fn talk(&self) -> RefMut<'_, Talk> {
         self.talk.borrow_mut()
     }
 
@@ -168,9 +123,8 @@ impl Pam {
     /// Asks whether the account is open; `true` when its password must be changed first.
     pub fn account(&mut self) -> Result<bool, String> {
         match self.context.acct_mgmt(Flag::DISALLOW_NULL_AUTHTOK) {
-            Ok(()) => Ok(false),
             Err(error) if error.code() == ErrorCode::NEW_AUTHTOK_REQD => Ok(true),
-            Err(error) => Err(said(error)),
+            open => open.map(|()| false).map_err(said),
         }
     }
 
@@ -185,38 +139,25 @@ impl Pam {
     }
 
     /// Sets credentials, opens the session, and gives the environment that modules want.
-    pub fn open_session(&mut self) -> Result<Variables, String> {
-        use std::os::unix::ffi::OsStrExt;
-        let session = self.context.open_session(Flag::NONE).map_err(said)?;
+    pub fn open_session(&mut self) -> Result<Variables, Refusal> {
+        let refused = |why| Refusal::no_session(why).with_notices(self.talk.borrow_mut().take_notices());
+        let session = self.context.open_session(Flag::NONE).map_err(refused)?;
         let list = session.envlist();
-        let pairs = list.iter_tuples().map(|(k, v)| (k.as_bytes().to_vec(), v.as_bytes().to_vec())).collect();
+        let bytes = |text: &OsStr| text.as_bytes().to_vec();
+        let variables = list.iter_tuples().map(|(name, value)| (bytes(name), bytes(value))).collect();
         // Only the token is kept: a Session borrows its Context, and the two live equally long.
         self.session = Some(session.leak());
-        Ok(pairs)
-    }
-
-    /// What modules said, for a refusal.
-    pub fn take_notices(&self) -> Vec<String> {
-        std::mem::take(&mut self.talk.borrow_mut().notices)
+        Ok(variables)
     }
 }
 
 impl Drop for Pam {
     fn drop(&mut self) {
-        if let Some(token) = self.session.take() {
-            drop(self.context.unleak_session(token));
-        }
+        drop(self.session.take().map(|token| self.context.unleak_session(token)));
     }
 }
 
 /// PAM's own words for an error.
 fn said(error: pam_client::Error) -> String {
     error.to_string()
-}
-
-/// A module's text without control characters, bounded.
-fn readable(text: &CStr) -> String {
-    let text = text.to_string_lossy();
-    let short = text.trim_end_matches('\n').char_indices().take_while(|(at, _)| *at < TEXT_BYTES_MAX);
-    short.map(|(_, c)| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }

@@ -1,16 +1,16 @@
 //! What a session has in the file system: its lock, its control socket, its server's directory.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use hubd_proto::{SessionId, message::RefusalCode};
+use hubd_policy::{Account, OrRefuse, Refusal};
+use hubd_proto::SessionId;
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::stat::Mode;
+use nix::{errno::Errno, unistd::Uid};
 
-use crate::setup::{Setup, locked, open_directory, open_own, remove_if_there};
-use crate::{account::Account, refusal::Refusal};
+use crate::setup::{Setup, gone, locked, make_directory, open_directory, open_own};
 
 /// The paths of one session; no name is part of them, only its id. Dropping it removes them.
 pub struct Places {
@@ -27,52 +27,50 @@ impl Places {
     /// Where things of this session will be.
     pub fn of(setup: &Setup, session: &SessionId) -> Self {
         Self {
-            lock_path: setup.state.join(format!("sessions/{session}")),
-            control: setup.sessions.join(format!("{session}.sock")),
-            directory: setup.servers.join(session.as_str()),
+            lock_path: setup.paths.state.join(format!("sessions/{session}")),
+            control: setup.paths.sessions.join(format!("{session}.sock")),
+            directory: setup.paths.servers.join(session.as_str()),
             lock: None,
         }
     }
 
     /// Locks the session's own file for as long as this process lives, and counts the others'.
     pub fn reserve(&mut self, setup: &Setup, account: &Account) -> Result<(), Refusal> {
-        let failed = |error: io::Error| Refusal::system("the session could not be reserved", error);
-        let running = || Refusal::new(RefusalCode::AlreadyRunning, "This server runs already.");
-        let sessions = setup.state.join("sessions");
-        let _all = open_directory(&sessions).and_then(locked).map_err(failed)?;
-        let (mut in_all, mut of_user, mine) = (0, 0, format!("u{}-", account.uid));
-        for entry in fs::read_dir(&sessions).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            if lock_file(&entry.path()).map_err(failed)?.is_some() {
-                // Nobody holds it: left behind by a process that was killed.
-                fs::remove_file(entry.path()).map_err(failed)?;
-                continue;
-            }
-            if entry.path() == self.lock_path {
-                return Err(running());
-            }
-            in_all += 1;
-            of_user += u32::from(entry.file_name().to_string_lossy().starts_with(&mine));
+        let (policy, others) = (&setup.policy, self.others(setup, account));
+        let (_all, of_user, in_all) = others.or_refuse("the session could not be reserved")?;
+        if self.lock.is_none() {
+            return Err(Refusal::runs_already());
         }
-        let policy = &setup.policy;
         if in_all >= policy.sessions_in_all || (setup.root && of_user >= policy.sessions_per_user) {
-            let message = format!(
-                "Too many servers run: {of_user} of {} for this account, {in_all} of {} in all. Stop one first.",
-                policy.sessions_per_user, policy.sessions_in_all
-            );
-            return Err(Refusal::new(RefusalCode::TooManySessions, message));
+            return Err(Refusal::too_many_sessions(policy, of_user, in_all));
         }
-        self.lock = lock_file(&self.lock_path).map_err(failed)?;
-        self.lock.as_ref().map(|_| ()).ok_or_else(running)
+        Ok(())
+    }
+
+    /// Takes the session's lock if nobody has it; counts the others' of the account and in all, as long as the first
+    /// of what it gives is held.
+    fn others(&mut self, setup: &Setup, account: &Account) -> io::Result<(Flock<File>, u32, u32)> {
+        let sessions = setup.paths.state.join("sessions");
+        let all = locked(open_directory(&sessions)?)?;
+        let (mut in_all, mut of_user, mine) = (0, 0, format!("u{}-", account.uid));
+        for entry in fs::read_dir(&sessions)? {
+            let entry = entry?;
+            if lock_file(&entry.path())?.is_some() {
+                // Nobody holds it: left behind by a process that was killed.
+                fs::remove_file(entry.path())?;
+            } else if entry.path() != self.lock_path {
+                in_all += 1;
+                of_user += u32::from(entry.file_name().to_string_lossy().starts_with(&mine));
+            }
+        }
+        self.lock = lock_file(&self.lock_path)?;
+        Ok((all, of_user, in_all))
     }
 
     /// The directory for the server's own socket: for its user and the daemon's group, nobody else.
     pub fn make_directory(&self, setup: &Setup, account: &Account) -> io::Result<()> {
-        remove_if_there(&self.directory, |path| fs::remove_dir_all(path))?;
-        DirBuilder::new().mode(0o700).create(&self.directory)?;
-        let directory = open_directory(&self.directory)?;
-        nix::unistd::fchown(&directory, Some(account.uid), Some(setup.daemon_gid))?;
-        Ok(nix::sys::stat::fchmod(&directory, Mode::from_bits_truncate(0o2710))?)
+        gone(fs::remove_dir_all(&self.directory))?;
+        make_directory(&self.directory, Some(Uid::from_raw(account.uid)), Some(setup.daemon_gid), 0o2710)
     }
 }
 
@@ -83,7 +81,7 @@ fn lock_file(path: &Path) -> io::Result<Option<Flock<File>>> {
             // Removed by its former owner between open and lock: it is nobody's lock any more.
             Ok(lock) if lock.metadata()?.nlink() == 0 => {}
             Ok(lock) => return Ok(Some(lock)),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Ok(None),
+            Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
             Err((_, errno)) => return Err(errno.into()),
         }
     }

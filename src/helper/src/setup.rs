@@ -1,17 +1,20 @@
 //! What the rest of the program is told once: the policy, where things are, and on whose behalf.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io;
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use hubd_policy::paths::Paths;
+use hubd_policy::policy::{POLICY_PATH, Policy};
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Gid, Uid, fchown};
 
-use crate::policy::Policy;
+/// Longest policy file, in bytes; the shipped one with all comments has 8 KiB.
+const POLICY_BYTES_MAX: u64 = 256 * 1024;
 
 /// Everything that a request needs beside itself.
 pub struct Setup {
@@ -23,18 +26,8 @@ pub struct Setup {
     pub daemon_uid: Uid,
     /// The daemon's group, which may enter the servers' directories.
     pub daemon_gid: Gid,
-    /// `helper.sock`, `sessions` and `servers` are in here.
-    pub runtime: PathBuf,
-    /// Control sockets, one for each session.
-    pub sessions: PathBuf,
-    /// One directory for each server, for its own socket.
-    pub servers: PathBuf,
-    /// Ticket hashes, counters and locks; nobody else may enter.
-    pub state: PathBuf,
-    /// What servers print, where there is no journal.
-    pub log: PathBuf,
-    /// Below which servers have control groups, if anywhere.
-    pub cgroup: Option<PathBuf>,
+    /// Where things are.
+    pub paths: Paths,
 }
 
 impl Setup {
@@ -43,60 +36,68 @@ impl Setup {
     /// # Errors
     /// A text for root, with the cure.
     pub fn new(policy: Policy, runtime: Option<PathBuf>) -> Result<Self, String> {
-        let root = Uid::effective().is_root();
-        let name = policy.daemon_user.as_str();
-        let daemon = if root {
-            users::get_user_by_name(name)
-        } else {
-            users::get_user_by_uid(Uid::effective().as_raw())
-        };
-        let daemon = daemon.ok_or_else(|| {
+        let (me, name) = (Uid::effective(), policy.daemon_user.as_str());
+        let root = me.is_root();
+        let by_uid = || users::get_user_by_uid(me.as_raw());
+        let daemon = if root { users::get_user_by_name(name) } else { by_uid() }.ok_or_else(|| {
             format!("daemon_user {name}: no such user; run: systemd-sysusers, or: useradd --system {name}")
         })?;
-        let runtime = runtime.unwrap_or_else(|| policy.runtime_dir.clone());
-        let own = runtime.join("helper-state");
-        let (state, log) = if root {
-            (policy.state_dir.clone(), policy.log_dir.clone())
-        } else {
-            (own.clone(), own.join("log"))
-        };
-        let (sessions, servers) = (runtime.join("sessions"), runtime.join("servers"));
-        let (daemon_uid, daemon_gid) =
-            (Uid::from_raw(daemon.uid()), Gid::from_raw(daemon.primary_group_id()));
-        let cgroup = Some(policy.cgroup_dir.clone()).filter(|path| path.is_absolute());
-        let setup =
-            Self { policy, cgroup, root, daemon_uid, daemon_gid, runtime, sessions, servers, state, log };
-        for (path, mode, group) in [
-            (&setup.runtime, 0o711, None),
-            (&setup.sessions, 0o750, Some(daemon_gid)),
-            (&setup.servers, 0o711, None),
-            (&setup.state, 0o700, None),
-            (&setup.state.join("sessions"), 0o700, None),
-            (&setup.state.join("tickets"), 0o700, None),
-        ] {
-            own_directory(path, mode, group).map_err(|error| format!("{}: {error}", path.display()))?;
+        let (uid, gid) = (Uid::from_raw(daemon.uid()), Gid::from_raw(daemon.primary_group_id()));
+        let paths = Paths::of(&policy, runtime, root);
+        for (path, mode, daemons) in paths.directories() {
+            let made = own_directory(&path, mode, daemons.then_some(gid));
+            made.map_err(|error| format!("{}: {error}", path.display()))?;
         }
-        Ok(setup)
+        Ok(Self { policy, root, daemon_uid: uid, daemon_gid: gid, paths })
     }
+}
+
+/// Reads and checks the policy. Without a file at its usual place the defaults hold.
+///
+/// # Errors
+/// Names the file, the line or key, and the cure.
+pub fn policy(named: Option<&Path>) -> Result<Policy, String> {
+    let path = named.unwrap_or(Path::new(POLICY_PATH));
+    let text = match read_own(path) {
+        Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => String::new(),
+        read => read.map_err(|error| format!("{}: {error}", path.display()))?,
+    };
+    Policy::of_file(path, &text)
+}
+
+/// The file's text, if nobody but root (or who runs this trial) could have written it.
+fn read_own(path: &Path) -> io::Result<String> {
+    let file = File::open(path)?;
+    let found = file.metadata()?;
+    if Uid::effective().is_root() && (found.uid() != 0 || found.mode() & 0o022 != 0) {
+        let cure = format!("chown root:root {0} && chmod go-w {0}", path.display());
+        let what = format!("it must belong to root and be writable by root alone; run: {cure}");
+        return Err(io::Error::other(what));
+    }
+    let mut text = String::new();
+    file.take(POLICY_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Makes a directory, which nobody else can enter before it has its owner and mode.
+pub fn make_directory(path: &Path, owner: Option<Uid>, group: Option<Gid>, mode: u32) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)?;
+    let directory = open_directory(path)?;
+    fchown(&directory, owner, group)?;
+    Ok(fchmod(&directory, Mode::from_bits_truncate(mode))?)
 }
 
 /// Makes `path` unless it is there, and refuses one that somebody else could change.
 pub fn own_directory(path: &Path, mode: u32, group: Option<Gid>) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => {
-            let directory = open_directory(path)?;
-            nix::unistd::fchown(&directory, None, group)?;
-            Ok(nix::sys::stat::fchmod(&directory, Mode::from_bits_truncate(mode))?)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let found = open_directory(path)?.metadata()?;
-            if found.uid() == Uid::effective().as_raw() && found.mode() & 0o022 == 0 {
-                return Ok(());
-            }
-            Err(io::Error::other("exists, but belongs to somebody else or others may write it; remove it"))
-        }
-        Err(error) => Err(error),
+    match make_directory(path, None, group, mode) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => return made,
     }
+    let found = open_directory(path)?.metadata()?;
+    if found.uid() == Uid::effective().as_raw() && found.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(io::Error::other("exists, but belongs to somebody else or others may write it; remove it"))
 }
 
 /// Opens a directory, never through a symbolic link.
@@ -115,17 +116,14 @@ pub fn locked(file: File) -> io::Result<Flock<File>> {
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
-/// Removes something that may be gone already.
-pub fn remove_if_there(path: &Path, remove: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
-    match remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+/// Whether something is gone: removed now, or before.
+pub fn gone(removed: io::Result<()>) -> io::Result<()> {
+    removed.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// A socket that the daemon's group may connect to, in place of one left behind.
 pub fn bind(setup: &Setup, path: &Path) -> io::Result<UnixListener> {
-    remove_if_there(path, |path| fs::remove_file(path))?;
+    gone(fs::remove_file(path))?;
     // The umask is 077: until the group is set, nobody else can connect.
     let listener = UnixListener::bind(path)?;
     lchown(path, None, Some(setup.daemon_gid.as_raw()))?;

@@ -6,10 +6,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{c_int, c_uint, c_void};
-use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, cmsg_space, recvmsg};
 use nix::{errno::Errno, unistd::ForkResult};
 use pam_client::{Context, ConversationHandler};
 use zeroize::Zeroize;
@@ -50,10 +47,11 @@ pub fn exit_at_once(status: c_int) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Closes every descriptor from `first` on, see close_range(2).
-pub fn close_from(first: c_uint) -> nix::Result<()> {
-    // SAFETY: only called between fork and exec, where no owner of those descriptors runs again.
-    let result = unsafe { libc::close_range(first, c_uint::MAX, 0) };
+/// Has exec close every descriptor from `first` on, see close_range(2).
+pub fn close_on_exec_from(first: c_uint) -> nix::Result<()> {
+    let flags = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
+    // SAFETY: nothing is closed now, so every owner of a descriptor keeps it.
+    let result = unsafe { libc::close_range(first, c_uint::MAX, flags) };
     Errno::result(result).map(drop)
 }
 
@@ -86,32 +84,3 @@ pub fn no_fail_delay<C: ConversationHandler>(context: &mut Context<C>) -> pam_cl
 
 /// The item's number in `security/_pam_types.h`.
 const PAM_FAIL_DELAY: c_int = 10;
-
-/// Receives one packet and the descriptors that come with it, at most `descriptors_max`, see unix(7).
-pub fn receive(
-    line: BorrowedFd<'_>,
-    packet: &mut [u8],
-    descriptors_max: usize,
-) -> nix::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = vec![0; cmsg_space::<[RawFd; 1]>() * descriptors_max];
-    let (mut buffers, flags) = ([IoSliceMut::new(packet)], MsgFlags::MSG_CMSG_CLOEXEC);
-    let received = recvmsg::<()>(line.as_raw_fd(), &mut buffers, Some(&mut space), flags)?;
-    let mut descriptors = Vec::new();
-    for message in received.cmsgs()? {
-        let ControlMessageOwned::ScmRights(numbers) = message else { continue };
-        // SAFETY: the kernel has just opened these numbers for this process, and nobody else has them.
-        descriptors.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
-    }
-    Ok((received.bytes, descriptors))
-}
-
-/// Places the report pipe of `become_user.rs` at `number`, to be closed by exec, see dup3(2).
-pub fn report_as(pipe: BorrowedFd<'_>, number: c_uint) -> nix::Result<OwnedFd> {
-    let number = c_int::try_from(number).map_err(|_| Errno::EBADF)?;
-    if pipe.as_raw_fd() != number {
-        // SAFETY: only called between fork and exec, where no owner of `number` runs again.
-        Errno::result(unsafe { libc::dup3(pipe.as_raw_fd(), number, libc::O_CLOEXEC) })?;
-    }
-    // SAFETY: `number` is open now, and its former owner, if any, is never used in this process again.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
-}

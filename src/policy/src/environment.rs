@@ -7,7 +7,10 @@ use hubd_proto::{Secret, message::RefusalCode};
 use zeroize::Zeroizing;
 
 use crate::policy::{Policy, Profile};
-use crate::{account::Account, pam::Variables, refusal::Refusal};
+use crate::{account::Account, refusal::Refusal};
+
+/// Names and values, as PAM modules want them in the environment.
+pub type Variables = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Search path before PAM says another one; as sshd's.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/games";

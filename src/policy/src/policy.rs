@@ -1,15 +1,15 @@
 //! Root's policy: `/etc/jupyterhub/helper.toml`, see helper.toml(5). Every key has a default.
 
 use std::path::{Path, PathBuf};
-use std::{collections::BTreeMap, fs::File, io::Read, num::NonZeroU16, os::unix::fs::MetadataExt};
+use std::{collections::BTreeMap, num::NonZeroU16, time::Duration};
 
 use hubd_proto::{ProfileName, ServerName, UserName};
 use serde::Deserialize;
 
+use crate::{environment, limits::Limits, table::keys};
+
 /// Where the policy is looked for when none is named.
 pub const POLICY_PATH: &str = "/etc/jupyterhub/helper.toml";
-/// Longest policy file, in bytes; the shipped one with all comments has 8 KiB.
-const POLICY_BYTES_MAX: u64 = 256 * 1024;
 /// Groups whose members could become root: a stolen ticket must not be enough for them.
 const FRESH_PASSWORD_GROUPS: &str =
     "root wheel sudo admin adm docker podman lxd incus incus-admin libvirt disk shadow kvm systemd-journal";
@@ -19,23 +19,6 @@ const PROGRAMS: &str = "/opt/hubd/notebook/bin/jupyterhub-singleuser /usr/local/
     /usr/bin/jupyter-lab /usr/local/bin/jupyter-notebook /usr/bin/jupyter-notebook";
 const UNIX_ARGUMENTS: &str =
     "--ServerApp.sock={socket} --ServerApp.sock_mode=0660 --ConnectionFileMixin.transport=ipc";
-
-/// The keys of one table of the policy: name, type and default of each, in one place.
-macro_rules! keys {
-    ($(#[$about:meta])* pub struct $table:ident { $(pub $key:ident: $kind:ty = $default:expr,)* }) => {
-        $(#[$about])*
-        #[derive(Debug, Clone, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        #[allow(missing_docs, reason = "helper.toml(5) explains each key")]
-        pub struct $table { $(pub $key: $kind,)* }
-
-        impl Default for $table {
-            fn default() -> Self {
-                Self { $($key: $default,)* }
-            }
-        }
-    };
-}
 
 keys! {
 /// Everything that root decides. The fields are the keys of helper.toml(5), which explains them.
@@ -107,17 +90,6 @@ pub enum Auth {
     Edge,
 }
 
-keys! {
-/// What a server may use, of a profile or of a `[group.NAME]`'s members; 0 is no limit.
-pub struct Limits {
-    pub mem_limit: Bytes = Bytes(0),
-    pub mem_guarantee: Bytes = Bytes(0),
-    pub cpu_limit: f64 = 0.0,
-    pub cpu_guarantee: f64 = 0.0,
-    pub tasks_max: u64 = 0,
-}
-}
-
 /// One `[service.NAME]`: a program that root lets the daemon start, as the account that root says.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -132,42 +104,6 @@ pub struct Service {
     pub system_account: bool,
 }
 
-/// A size as JupyterHub writes it, such as "2G" or "512M".
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Bytes(pub u64);
-
-impl TryFrom<String> for Bytes {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let number = text.trim_end_matches(['K', 'M', 'G', 'T']);
-        let unit = match text.strip_prefix(number).unwrap_or_default() {
-            "" => Some(0),
-            unit => "KMGT".find(unit).and_then(|place| u32::try_from(place + 1).ok()),
-        };
-        let bytes =
-            unit.zip(number.parse::<u64>().ok()).and_then(|(unit, n)| n.checked_mul(1024_u64.pow(unit)));
-        bytes.map(Self).ok_or_else(|| format!("{text} is not a size such as \"2G\" or \"512M\""))
-    }
-}
-
-impl Limits {
-    /// These, with what `other` says in its place.
-    pub fn with(self, other: &Self) -> Self {
-        fn or<T: PartialEq + Default + Copy>(own: T, other: T) -> T {
-            if other == T::default() { own } else { other }
-        }
-        Self {
-            mem_limit: or(self.mem_limit, other.mem_limit),
-            mem_guarantee: or(self.mem_guarantee, other.mem_guarantee),
-            cpu_limit: or(self.cpu_limit, other.cpu_limit),
-            cpu_guarantee: or(self.cpu_guarantee, other.cpu_guarantee),
-            tasks_max: or(self.tasks_max, other.tasks_max),
-        }
-    }
-}
-
 fn nonzero(number: u16) -> NonZeroU16 {
     NonZeroU16::new(number).unwrap_or(NonZeroU16::MIN)
 }
@@ -177,20 +113,13 @@ fn words(text: &str) -> Vec<String> {
 }
 
 impl Policy {
-    /// Reads and checks the policy. Without a file at `path` the defaults hold, unless it was named.
+    /// As [`Policy::parse`], of the file at `path`.
     ///
     /// # Errors
     /// Names the file, the line or key, and the cure.
-    pub fn load(named: Option<&Path>) -> Result<Self, String> {
-        let path = named.unwrap_or(Path::new(POLICY_PATH));
-        let text = match read(path) {
-            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            read => read.map_err(|error| format!("{}: {error}", path.display()))?,
-        };
-        Self::parse(&text).map_err(|what| {
-            let manual = "helper.toml(5) lists every key; `hubd-helper check` tries a file";
-            format!("{}: {what}\n{manual}", path.display())
-        })
+    pub fn of_file(path: &Path, text: &str) -> Result<Self, String> {
+        let manual = "helper.toml(5) lists every key; `hubd-helper check` tries a file";
+        Self::parse(text).map_err(|what| format!("{}: {what}\n{manual}", path.display()))
     }
 
     /// Reads and checks the text of a policy.
@@ -199,6 +128,34 @@ impl Policy {
         policy.profile.entry("default".to_owned()).or_default();
         policy.check()?;
         Ok(policy)
+    }
+
+    /// How long a refusal waits that comes so long after the last answer: for the next full `refusal_seconds`, so
+    /// that neither a fast refusal nor a slow hash shows why.
+    pub fn refusal_pause(&self, passed: Duration) -> Duration {
+        let step = u64::from(self.refusal_seconds.get()) * 1000;
+        Duration::from_millis(step - u64::try_from(passed.as_millis()).unwrap_or(0) % step)
+    }
+
+    /// How long a login is held for its first start.
+    pub fn login_hold(&self) -> Duration {
+        Duration::from_secs(self.login_hold_seconds.into())
+    }
+
+    /// How long a conversation may take.
+    pub fn conversation_time(&self) -> Duration {
+        Duration::from_secs(self.conversation_seconds.into())
+    }
+
+    /// How long a server has between SIGTERM and SIGKILL.
+    pub fn stop_time(&self) -> Duration {
+        Duration::from_secs(self.stop_seconds.into())
+    }
+
+    /// The home that a name gets in a trial without root. A [`UserName`] holds no slash and starts with no dot.
+    pub fn trial_home(&self, runtime: &Path, name: &UserName) -> PathBuf {
+        let runtime = runtime.to_string_lossy();
+        self.home_template.replace("{runtime_dir}", &runtime).replace("{user}", name.as_str()).into()
     }
 
     fn check(&self) -> Result<(), String> {
@@ -216,8 +173,7 @@ impl Policy {
         ];
         let wrong = wrong.iter().find_map(|(key, what)| what.map(|what| format!("{key} {what}")));
         wrong.map_or(Ok(()), Err)?;
-        if let Some(name) = self.allow_environment.iter().find(|name| crate::environment::is_dangerous(name))
-        {
+        if let Some(name) = self.allow_environment.iter().find(|name| environment::is_dangerous(name)) {
             return Err(format!("allow_environment: {name} changes how programs load or run"));
         }
         let barred = |group| self.fresh_password_groups.contains(group) || self.denied_groups.contains(group);
@@ -244,21 +200,6 @@ impl Policy {
         }
         Ok(())
     }
-}
-
-/// The file's text, if nobody but root (or who runs this trial) could have written it.
-fn read(path: &Path) -> std::io::Result<String> {
-    let file = File::open(path)?;
-    let (found, root) = (file.metadata()?, nix::unistd::geteuid().is_root());
-    if root && (found.uid() != 0 || found.mode() & 0o022 != 0) {
-        return Err(std::io::Error::other(format!(
-            "it must belong to root and be writable by root alone; run: chown root:root {0} && chmod go-w {0}",
-            path.display()
-        )));
-    }
-    let mut text = String::new();
-    file.take(POLICY_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 #[cfg(test)]
@@ -290,24 +231,21 @@ mod tests {
     }
 
     #[test]
+    fn refusals_come_at_full_steps_after_the_last_answer() {
+        let policy = Policy::default();
+        let at = |passed| (policy.refusal_pause(Duration::from_millis(passed)).as_millis()) as u64 + passed;
+        assert_eq!(
+            [0, 1, 300, 1999, 2000, 2001, 61_234].map(at),
+            [2000, 2000, 2000, 2000, 4000, 4000, 62_000]
+        );
+    }
+
+    #[test]
     fn every_key_of_the_shipped_file_is_in_the_manual() {
         let manual = include_str!("../../../man/helper.toml.5");
         for line in shipped().lines().filter(|line| line.contains(" = ")) {
             let key = line.split(" = ").next().unwrap_or_default();
             assert!(manual.contains(&format!("Cm {key}")), "helper.toml.5 lacks {key}");
         }
-    }
-
-    #[test]
-    fn sizes_are_read_as_jupyterhub_writes_them_and_a_group_goes_before_its_profile() {
-        let bytes = |text: &str| Bytes::try_from(text.to_owned()).map(|bytes| bytes.0);
-        assert_eq!((bytes("2G"), bytes("512M"), bytes("7")), (Ok(2 << 30), Ok(512 << 20), Ok(7)));
-        for bad in ["", "G", "2g", "2GB", "-1", "1.5G", "99999999999T"] {
-            assert!(bytes(bad).is_err(), "{bad}");
-        }
-        let profile = Limits { mem_limit: Bytes(1), cpu_limit: 2.0, ..Limits::default() };
-        let group = Limits { mem_limit: Bytes(5), tasks_max: 9, ..Limits::default() };
-        let both = profile.with(&group);
-        assert_eq!((both.mem_limit, both.cpu_limit, both.tasks_max), (Bytes(5), 2.0, 9));
     }
 }
