@@ -7,7 +7,8 @@ use hubd_proto::message::RefusalCode;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 
 use super::browser::Browser;
 use crate::test_support::{OnStart, SOON, server, user};
@@ -15,6 +16,18 @@ use crate::test_support::{OnStart, SOON, server, user};
 /// A journal that keeps the codes of what it is told.
 #[derive(Clone, Default)]
 struct Journal(Arc<Mutex<Vec<String>>>);
+
+impl Journal {
+    /// Is told what this thread logs, as long as what is returned lives. While there is one subscriber only, a line
+    /// that another thread logs first is taken for one that nobody wants, for ever: the second keeps it wanted.
+    fn listen(&self) -> (DefaultGuard, Dispatch) {
+        (tracing::subscriber::set_default(self.clone()), Dispatch::new(Self::default()))
+    }
+
+    fn holds(&self, code: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|told| told == code)
+    }
+}
 
 impl Subscriber for Journal {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
@@ -55,10 +68,21 @@ fn shown(page: &str) -> &str {
     page.split("<code id=\"failure-code\">").nth(1).unwrap_or(page).split('<').next().unwrap()
 }
 
+#[test]
+fn a_journal_hears_also_what_another_thread_has_logged_first() {
+    let say = || tracing::warn!(code = "anything", "said");
+    let journal = Journal::default();
+    let _told = journal.listen();
+    std::thread::spawn(say).join().unwrap();
+    assert!(!journal.holds("anything"));
+    say();
+    assert!(journal.holds("anything"));
+}
+
 #[tokio::test]
 async fn page_api_and_journal_give_a_failure_the_same_code() {
     let journal = Journal::default();
-    let _told = tracing::subscriber::set_default(journal.clone());
+    let _told = journal.listen();
     for (how, code) in [
         (OnStart::Exit(3), "exited-early"),
         (OnStart::HangUp, "helper-unreachable"),
@@ -73,7 +97,7 @@ async fn page_api_and_journal_give_a_failure_the_same_code() {
         browser.test.hub.wait_server(&user("alice"), &server(""), SOON).await;
         let page = browser.get("/hub/spawn-pending/alice").await;
         assert_eq!(shown(&page.text), code, "{}", page.text);
-        assert!(journal.0.lock().unwrap().iter().any(|told| told == code), "{code} is not in the journal");
+        assert!(journal.holds(code), "{code} is not in the journal");
         let answer = browser.call("POST", "/hub/api/users/alice/server").await;
         let model: Value = serde_json::from_str(&answer.text).unwrap();
         assert_eq!(model["code"], code, "{}", answer.text);
