@@ -24,7 +24,8 @@ pub struct Echo;
 impl App for Echo {
     fn call(&self, request: Request<BoxBody>) -> BoxFuture<'_, Response<BoxBody>> {
         Box::pin(async move {
-            let client = request.extensions().get::<Client>().cloned().expect("the proxy tells who asks");
+            let client =
+                request.extensions().get::<Arc<Client>>().cloned().expect("the proxy tells who asks");
             let (head, body) = request.into_parts();
             let Ok(body) = body.collect().await else {
                 return reply(StatusCode::BAD_REQUEST, "broken".into());
@@ -56,7 +57,7 @@ impl App for Echo {
             BackendFailure::Timeout => StatusCode::GATEWAY_TIMEOUT,
             BackendFailure::BrokenAnswer => StatusCode::BAD_GATEWAY,
         };
-        let client = head.extensions.get::<Client>().is_some();
+        let client = head.extensions.get::<Arc<Client>>().is_some();
         reply(status, format!("failed {route} {failure:?} {} {client}\n", head.uri))
     }
 }

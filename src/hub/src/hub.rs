@@ -7,6 +7,7 @@ use hubd_store::{Memory, Store};
 
 use crate::accounts::Accounts;
 use crate::announcements::Announcements;
+use crate::api::KeptModels;
 use crate::auth::Holder;
 use crate::auth::scopes::Held;
 use crate::clock::{Clock, Random};
@@ -15,6 +16,7 @@ use crate::ending::Ending;
 use crate::helper::HelperClient;
 use crate::login::Logins;
 use crate::metrics::Metrics;
+use crate::others::Looked;
 use crate::pages::Templates;
 use crate::servers::Servers;
 use crate::services::Services;
@@ -53,6 +55,10 @@ pub struct Hub {
     pub metrics: Metrics,
     /// What is kept for servers that hubd itself guards.
     pub(crate) edge: Edge,
+    /// When it was looked for changes of the database by others.
+    pub(crate) looked: Looked,
+    /// Models of users as they were made last.
+    pub(crate) models: KeptModels,
     /// The end of the daemon.
     pub ending: Ending,
     /// The clock.
@@ -99,6 +105,8 @@ impl Hub {
             announcements: Announcements::default(),
             metrics,
             edge: Edge::default(),
+            looked: Looked::default(),
+            models: KeptModels::default(),
             ending: Ending::default(),
             clock: parts.clock,
             random: parts.random,

@@ -9,6 +9,7 @@
 pub mod accounts;
 pub mod announcements;
 pub mod api;
+mod around;
 pub mod auth;
 pub mod clock;
 pub mod edge;
@@ -20,6 +21,7 @@ pub mod helper;
 pub mod hub;
 pub mod login;
 pub mod metrics;
+mod others;
 pub mod pages;
 pub mod routes;
 pub mod servers;

@@ -2,33 +2,33 @@
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::body::Body;
 use http::{Request, Response};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use hubd_hub::Hub;
+use hubd_hub::routes::Site;
 use hubd_proxy::{Api, App, BackendFailure, BoxBody, BoxFuture};
-use tower::ServiceExt;
 
 /// The hub as the proxy sees it.
 pub struct HubApp {
     hub: Arc<Hub>,
-    router: Router,
+    site: Site,
 }
 
 impl HubApp {
     /// Wraps the hub and its routes.
     pub fn new(hub: Arc<Hub>) -> Arc<Self> {
-        let router = hubd_hub::routes::router(hub.clone());
-        Arc::new(Self { hub, router })
+        let site = Site::new(hub.clone());
+        Arc::new(Self { hub, site })
     }
 }
 
 impl App for HubApp {
     fn call(&self, request: Request<BoxBody>) -> BoxFuture<'_, Response<BoxBody>> {
-        let router = self.router.clone();
         Box::pin(async move {
-            let answer = router.oneshot(request.map(axum::body::Body::new)).await;
-            let answer = answer.unwrap_or_else(|never| match never {});
+            let body = |body: BoxBody| if body.is_end_stream() { Body::empty() } else { Body::new(body) };
+            let answer = self.site.answer(request.map(body)).await;
             answer.map(|body| body.map_err(Into::into).boxed_unsync())
         })
     }

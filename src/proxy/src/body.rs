@@ -19,6 +19,11 @@ pub(crate) fn text(text: impl Into<Bytes>) -> BoxBody {
     http_body_util::Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
+/// No body.
+pub(crate) fn empty() -> BoxBody {
+    http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
 /// A whole body of at most so many bytes; nothing if it is longer or breaks off.
 pub(crate) async fn collect<B>(body: B, bytes_max: usize) -> Option<Vec<u8>>
 where

@@ -1,7 +1,7 @@
 //! The app's answers towards a browser that speaks HTTP/1.1.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -24,6 +24,9 @@ use crate::request::RequestHead;
 use crate::stream::Stream;
 use crate::{BoxBody, body};
 
+/// What most heads need at most; longer ones make room for themselves.
+const HEAD_BYTES: usize = 1024;
+
 impl Connection {
     /// Lets the app answer.
     pub(crate) async fn ask_app(&mut self, head: &RequestHead, origin: &Origin, target: &str) -> After {
@@ -36,7 +39,7 @@ impl Connection {
             let (feed, fed) = feed::pair(head, self.visitor.patience());
             (Some(feed), fed.boxed_unsync())
         } else {
-            (None, body::text(""))
+            (None, body::empty())
         };
         let mut call = service.proxy.app.call(Request::from_parts(parts, body));
         let response = poll_fn(|cx| {
@@ -94,7 +97,9 @@ impl Connection {
         };
         let goes_on =
             !says_close && head.wants_more() && length != Length::Close && !self.service.is_stopping();
-        let mut out = format!("HTTP/1.1 {}\r\n", parts.status).into_bytes();
+        let mut out = Vec::with_capacity(HEAD_BYTES);
+        // Writing to a Vec does not fail.
+        write!(out, "HTTP/1.1 {}\r\n", parts.status).ok();
         for (name, value) in &parts.headers {
             if ![CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, STRICT_TRANSPORT_SECURITY].contains(name) {
                 line(&mut out, name.as_str().as_bytes(), value.as_bytes());

@@ -104,7 +104,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Answers requests that are not for a user server. Implemented by the hub, joined in `hubd/src/run.rs`.
 pub trait App: Send + Sync + 'static {
-    /// Answers a request. Its extensions hold a [`Client`]. Its path is in canonical form.
+    /// Answers a request. Its extensions hold an `Arc` of a [`Client`]. Its path is in canonical form.
     fn call(&self, request: Request<BoxBody>) -> BoxFuture<'_, Response<BoxBody>>;
 
     /// The answer when a routed server cannot be reached or broke its answer. `route` is the prefix of

@@ -67,7 +67,7 @@ impl Visitor {
 /// The other end of one request, and what a user server is told of it.
 #[derive(Debug)]
 pub(crate) struct Origin {
-    pub(crate) client: Client,
+    pub(crate) client: Arc<Client>,
     /// `Forwarded` and its older kin, as lines.
     pub(crate) lines: Vec<u8>,
 }
@@ -98,7 +98,7 @@ impl Origin {
             Some(before) => format!("{before}, {near}"),
             None => near.to_string(),
         };
-        let client = Client { address, https, host };
+        let client = Arc::new(Client { address, https, host });
         Self { lines: telling(&client, &chain, &port), client }
     }
 }

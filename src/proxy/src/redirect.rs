@@ -1,5 +1,7 @@
 //! The port for plain HTTP, which only tells browsers where https is.
 
+use std::sync::Arc;
+
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
 
@@ -26,7 +28,7 @@ impl App for Redirect {
 
 impl Redirect {
     fn answer(&self, request: &Request<BoxBody>) -> Response<BoxBody> {
-        let host = request.extensions().get::<Client>().map_or("", |client| name_of(&client.host));
+        let host = request.extensions().get::<Arc<Client>>().map_or("", |client| name_of(&client.host));
         let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let location = match self.port {
             HTTPS_PORT => format!("https://{host}{path}"),
@@ -61,7 +63,7 @@ mod tests {
     fn location(port: u16, host: &str, uri: &str) -> Option<String> {
         let mut request = Request::get(uri).body(body::text("")).unwrap();
         let address = "192.0.2.1".parse().unwrap();
-        request.extensions_mut().insert(Client { address, https: false, host: host.to_owned() });
+        request.extensions_mut().insert(Arc::new(Client { address, https: false, host: host.to_owned() }));
         let answer = Redirect { port }.answer(&request);
         let location = answer.headers().get(header::LOCATION);
         location.map(|location| location.to_str().unwrap().to_owned())

@@ -3,19 +3,19 @@
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use axum::body::Body;
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use super::ask::AskerSlot;
 use crate::auth::hex;
 use crate::error::HttpError;
 
 /// The policy of the API's answers: they are never pages.
 const POLICY: &str = "frame-ancestors 'none'; default-src 'none'";
-/// Where implicit HEAD is allowed, as in JupyterHub.
-const HEALTH: &str = "/health";
+
+/// Headers of an answer, with those that are added later: making room once costs less.
+const HEADERS: usize = 12;
 
 /// An error of the API, as JSON. More keys than JupyterHub's two come from failed starts.
 #[derive(Debug)]
@@ -66,25 +66,54 @@ pub fn json_answer(status: StatusCode, value: &Value) -> Response {
 
 /// The JSON answer to a `GET`: with an `Etag`, or 304 if the client has it already.
 pub fn read_answer(request: &HeaderMap, value: &Value) -> Response {
-    let text = hubd_store::to_json(value).unwrap_or_else(|_| "null".to_owned());
-    let tag = format!("\"{}\"", hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref()));
-    let known = request
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|tags| tags.to_str().ok())
-        .flat_map(|tags| tags.split(','))
-        .any(|known| known.trim().trim_start_matches("W/") == tag);
-    let mut response = if known {
-        empty(StatusCode::NOT_MODIFIED)
-    } else {
-        let mut response = Response::new(Body::from(text));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
-    };
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(header::ETAG, tag);
+    Tagged::new(value).answer(request)
+}
+
+/// The text of an answer to `GET`, and its tag.
+#[derive(Debug)]
+pub struct Tagged {
+    text: Bytes,
+    tag: Option<HeaderValue>,
+}
+
+impl Tagged {
+    /// Writes a value and makes its tag.
+    pub fn new(value: &Value) -> Self {
+        let text = hubd_store::to_json(value).unwrap_or_else(|_| "null".to_owned());
+        let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+        let tag = HeaderValue::try_from(format!("\"{}\"", hex(digest.as_ref()))).ok();
+        Self { text: text.into(), tag }
     }
-    response
+
+    /// How long the text is, in bytes.
+    pub fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The answer to a request with these headers.
+    pub fn answer(&self, request: &HeaderMap) -> Response {
+        let mut response = if self.is_known(request) {
+            empty(StatusCode::NOT_MODIFIED)
+        } else {
+            let mut response = Response::new(Body::from(self.text.clone()));
+            response.headers_mut().reserve(HEADERS);
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        };
+        if let Some(tag) = &self.tag {
+            response.headers_mut().insert(header::ETAG, tag.clone());
+        }
+        response
+    }
+
+    /// Whether the client has it already.
+    fn is_known(&self, request: &HeaderMap) -> bool {
+        let known = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+        known.flat_map(|tags| tags.split(',')).any(|known| {
+            let known = known.trim().trim_start_matches("W/");
+            self.tag.as_ref().is_some_and(|tag| tag == known)
+        })
+    }
 }
 
 /// An answer without a body.
@@ -109,30 +138,18 @@ pub async fn wrong_method(request: Request) -> Response {
     response
 }
 
-/// Around every known path: JupyterHub answers `HEAD` with 405; the router would take it for `GET`.
-pub async fn no_head(request: Request, next: Next) -> Response {
-    if request.method() == Method::HEAD && request.uri().path() != HEALTH {
-        return ApiError::from(HttpError::bare(StatusCode::METHOD_NOT_ALLOWED)).into_response();
-    }
-    next.run(request).await
+/// The answer to `HEAD`.
+pub async fn no_head() -> ApiError {
+    HttpError::bare(StatusCode::METHOD_NOT_ALLOWED).into()
 }
 
-/// Around every request: who asks is kept for the log, and the headers of all answers.
-pub async fn around(mut request: Request, next: Next) -> Response {
-    let slot = AskerSlot::default();
-    request.extensions_mut().insert(slot.clone());
-    let path = request.uri().path();
-    let is_root = path == "/" || path.ends_with("/hub/api/");
-    let mut response = next.run(request).await;
-    if let Some(asker) = slot.asker() {
-        response.extensions_mut().insert(asker);
-    }
+/// Adds the headers that all answers have; `path` is what was asked for.
+pub fn dress(response: &mut Response, path: &str) {
     let headers = response.headers_mut();
-    if is_root {
+    if path.ends_with("/hub/api/") || path.ends_with("/hub/api") {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
     // Pages of the OAuth provider bring their own.
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
 }

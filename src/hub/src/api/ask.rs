@@ -4,17 +4,16 @@ use std::sync::{Arc, OnceLock};
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
-use http::{Request, StatusCode, Uri};
+use http::{Request, StatusCode};
 use hubd_proto::{ServerName, UserName};
 use hubd_store::User;
 
 use super::answer::ApiError;
 use super::inside::Inside;
 use crate::Hub;
-use crate::auth::Caller;
 use crate::auth::scopes::{Access, Target, access};
+use crate::auth::{Caller, CallerKind};
 use crate::error::HttpError;
-use crate::pages::access_log::Asker;
 use crate::pages::urls;
 
 /// One call of the API.
@@ -24,7 +23,7 @@ pub struct Ask {
     /// The request without its body.
     pub parts: Parts,
     caller: Option<Caller>,
-    captures: Vec<(String, String)>,
+    captures: RawPathParams,
 }
 
 impl FromRequestParts<Arc<Hub>> for Ask {
@@ -33,10 +32,9 @@ impl FromRequestParts<Arc<Hub>> for Ask {
     async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, ApiError> {
         let captures =
             RawPathParams::from_request_parts(parts, hub).await.map_err(|_| not_text(parts.uri.path()))?;
-        let captures = captures.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let caller = match parts.extensions.get::<Inside>() {
             Some(inside) => {
-                hub.store.notice_changes()?;
+                hub.notice_others()?;
                 Some(inside.0.clone())
             }
             None => hub.caller(parts)?,
@@ -63,7 +61,7 @@ fn not_text(path: &str) -> HttpError {
 impl Ask {
     /// What the path says for `name`, decoded; nothing for a segment that it does not have.
     pub fn path(&self, name: &str) -> &str {
-        self.captures.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+        self.captures.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
     }
 
     /// The query's parameters.
@@ -85,11 +83,6 @@ impl Ask {
                 Err(HttpError::bad_request(format!("Invalid unicode in {name}: {shown}")))
             }
         }
-    }
-
-    /// The address that was asked, with the prefix of the API.
-    pub fn uri(&self) -> &Uri {
-        self.parts.extensions.get::<axum::extract::OriginalUri>().map_or(&self.parts.uri, |uri| &uri.0)
     }
 
     /// Somebody: a stranger gets JupyterHub's 403.
@@ -153,15 +146,15 @@ impl Ask {
 
 /// Carries the name of whoever asks from the handler's [`Ask`] to the access log.
 #[derive(Debug, Clone, Default)]
-pub struct AskerSlot(Arc<OnceLock<String>>);
+pub struct AskerSlot(Arc<OnceLock<CallerKind>>);
 
 impl AskerSlot {
     /// The name, if somebody was known.
-    pub fn asker(&self) -> Option<Asker> {
-        self.0.get().cloned().map(Asker)
+    pub fn name(&self) -> Option<&str> {
+        self.0.get().map(CallerKind::name)
     }
 
     fn fill(&self, caller: &Caller) {
-        self.0.get_or_init(|| caller.name().to_owned());
+        self.0.get_or_init(|| caller.kind.clone());
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 /// `POST /authorizations/token`: gone since JupyterHub 2.
 pub async fn request_token(ask: Ask) -> ApiError {
-    let path = ask.uri().path();
+    let path = ask.parts.uri.path();
     HttpError::not_found(format!(
         "Deprecated endpoint {path} is removed in JupyterHub 2.0. Use {}api/users/:user/tokens instead.",
         ask.hub.settings.hub_prefix()

@@ -1,6 +1,8 @@
 //! Calls of the API by the hub's own pages: what a form does is what the API does, with the same
 //! permissions, checks and words.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -23,7 +25,12 @@ pub struct Inside(pub Caller);
 
 /// The API, for pages; they find it in the extensions of their requests.
 #[derive(Clone)]
-pub struct ForPages(pub Router);
+pub struct ForPages {
+    /// Its routes.
+    pub api: Router,
+    /// Where they are: `/hub/api`.
+    pub prefix: Arc<str>,
+}
 
 /// What the API answered.
 #[derive(Debug)]
@@ -57,7 +64,7 @@ impl ForPages {
         body: Option<Value>,
     ) -> Called {
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        let mut call = match Request::builder().method(method).uri(path).body(body) {
+        let mut call = match Request::builder().method(method).uri(format!("{}{path}", self.prefix)).body(body) {
             Ok(call) => call,
             Err(_) => return Called { status: StatusCode::BAD_REQUEST, body: Value::Null },
         };
@@ -67,7 +74,7 @@ impl ForPages {
             }
         }
         call.extensions_mut().insert(Inside(caller));
-        let answer = match self.0.clone().oneshot(call).await {
+        let answer = match self.api.clone().oneshot(call).await {
             Ok(answer) => answer,
             Err(never) => match never {},
         };

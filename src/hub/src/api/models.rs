@@ -36,7 +36,7 @@ const SERVICE_FIELDS: &[(&str, &[&str])] = &[
 ];
 
 /// Which servers a user's model lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Servers {
     /// Those that run, start or stop.
     Active,

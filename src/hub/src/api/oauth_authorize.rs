@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{OriginalUri, State};
+use axum::extract::State;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -66,7 +66,7 @@ impl<E: Into<PageError>> From<E> for Refusal {
 
 /// `GET /oauth2/authorize`: the code, if the person's yes is known already; else the page that asks.
 pub async fn ask(State(hub): State<Arc<Hub>>, parts: Parts) -> Result<Response, PageError> {
-    let visit = visit(hub, parts);
+    let visit = Visit::new(hub, parts);
     let browser = visit.person()?;
     let authorization = match read(&visit, browser) {
         Ok(authorization) => authorization,
@@ -95,7 +95,7 @@ pub async fn ask(State(hub): State<Arc<Hub>>, parts: Parts) -> Result<Response, 
 
 /// `POST /oauth2/authorize`: the person said yes to the scopes of the form.
 pub async fn confirm(State(hub): State<Arc<Hub>>, parts: Parts, body: Body) -> Result<Response, PageError> {
-    let visit = visit(hub, parts);
+    let visit = Visit::new(hub, parts);
     let browser = visit.person()?;
     let form = body::form(body).await?;
     let field = form.iter().find(|(name, _)| name == "_xsrf").map(|(_, value)| value.as_str());
@@ -111,14 +111,6 @@ pub async fn confirm(State(hub): State<Arc<Hub>>, parts: Parts, body: Body) -> R
     };
     let granted = authorization.grant.granted.iter().filter(said_yes_to).cloned().collect();
     give_code(&visit, browser, &authorization, granted)
-}
-
-/// The page's view of the request, with the address that the browser asked for.
-fn visit(hub: Arc<Hub>, mut parts: Parts) -> Visit {
-    if let Some(OriginalUri(uri)) = parts.extensions.get::<OriginalUri>().cloned() {
-        parts.uri = uri;
-    }
-    Visit::new(hub, parts)
 }
 
 /// Checks a request in JupyterHub's order: client and redirect URI first, because until they are known to be

@@ -72,6 +72,6 @@ impl Paging {
             }
         }
         let origin = ask.hub.origin(&ask.parts);
-        format!("{origin}{}", urls::with_query(ask.uri().path(), &pairs))
+        format!("{origin}{}", urls::with_query(ask.parts.uri.path(), &pairs))
     }
 }

@@ -21,7 +21,6 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use hubd_store::{NewToken, NewUser, TokenOwner, hash_token, token_prefix};
 use serde_json::Value;
-use tower::ServiceExt;
 
 use crate::Settings;
 use crate::auth::LOGIN_COOKIE;
@@ -102,8 +101,7 @@ impl Api {
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {
-        let router = crate::routes::router(self.test.hub.clone());
-        let response = router.oneshot(request).await.unwrap();
+        let response = crate::routes::Site::new(self.test.hub.clone()).answer(request).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();

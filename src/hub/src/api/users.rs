@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{Answer, ApiError, json_answer, read_answer};
 use super::ask::Ask;
 use super::body;
+use super::kept::user_answer;
 use super::models::{Servers, Viewer, identity};
 use super::page::Paging;
 use super::user_changes::USER;
@@ -72,10 +73,7 @@ pub async fn read(ask: Ask) -> Answer {
     ];
     let caller = ask.need(&scopes, Target::User(ask.path("name")))?;
     let user = ask.user()?;
-    let model = Viewer { hub: &ask.hub, scopes: &caller.scopes }.user(&user, servers(&ask)?)?;
-    let mut model = json!(model);
-    super::user_changes::fill_auth_state(&ask, &user, &mut model)?;
-    Ok(read_answer(&ask.parts.headers, &model))
+    user_answer(&ask, caller, &user, servers(&ask)?)
 }
 
 /// `POST /users`: several users at once.

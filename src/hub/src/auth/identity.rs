@@ -47,7 +47,7 @@ impl Hub {
 
     /// Who calls the API, by `Authorization` or cookie with the XSRF rules of JupyterHub. `None` is anonymous.
     pub fn caller(&self, parts: &Parts) -> Result<Option<Caller>, HttpError> {
-        self.store.notice_changes()?;
+        self.notice_others()?;
         if let Some(token) = bearer(&parts.headers)
             && let Some(caller) = self.token_caller(token)?
         {
@@ -220,8 +220,8 @@ impl Hub {
 }
 
 /// What the proxy knows of the other end.
-pub(crate) fn client(parts: &Parts) -> Option<&Client> {
-    parts.extensions.get::<Client>().or_else(|| parts.extensions.get::<Arc<Client>>().map(Arc::as_ref))
+pub(crate) fn client(parts: &Parts) -> Option<&Arc<Client>> {
+    parts.extensions.get::<Arc<Client>>()
 }
 
 /// The token of `Authorization: token …` or `bearer …`.

@@ -69,6 +69,16 @@ pub enum CallerKind {
     Service(Arc<hubd_store::Service>),
 }
 
+impl CallerKind {
+    /// The user's or service's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::User(user) => &user.name,
+            Self::Service(service) => &service.name,
+        }
+    }
+}
+
 /// Whose a token is, as far as activity does not change it.
 #[derive(Debug, Clone)]
 pub(crate) enum Holder {
@@ -89,10 +99,7 @@ impl Caller {
 
     /// The user's or service's name.
     pub fn name(&self) -> &str {
-        match &self.kind {
-            CallerKind::User(user) => &user.name,
-            CallerKind::Service(service) => &service.name,
-        }
+        self.kind.name()
     }
 
     /// The user, if it is one.

@@ -1,7 +1,6 @@
 //! Who comes: the cookie of one server, or an API token; and whether they may use the server, now.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
@@ -20,9 +19,6 @@ use crate::auth::{bearer, cookie_values};
 pub(crate) const ACCESS: &str = "access:servers";
 /// How long access is remembered that may end by itself, because a share ends.
 const SHARE_MEMORY: Duration = Duration::from_secs(1);
-/// How long other programs' changes of the database, such as those of `sqlite3` in a shell, may be unknown here. What the
-/// hub itself writes counts at once.
-const OTHERS_UNNOTICED_MILLIS: u64 = 100;
 /// What a name does not keep in a header.
 const NOT_IN_HEADER: &AsciiSet = &CONTROLS.add(b'%');
 
@@ -61,7 +57,9 @@ impl Hub {
         request: &Parts,
         place: &Place,
     ) -> Result<(Credential, Arc<Known>), Refusal> {
-        self.notice_others();
+        if let Err(error) = self.notice_others() {
+            tracing::warn!(%error, "cannot look for changes of the database");
+        }
         // A token that is none of the hub's may be one of the program's own.
         if let Some(token) = bearer(&request.headers)
             && let Some(known) = self.known_by_token(token, place)?
@@ -73,21 +71,6 @@ impl Hub {
             .find_map(|value| Some((value, self.known_by_cookie(value, place)?)));
         let (value, known) = found.ok_or(Refusal::Unknown)?;
         Ok((Credential::Cookie(Arc::new(Secret::new(value.to_owned()))), known))
-    }
-
-    /// Looks whether another program wrote to the database, if that was not done a moment ago: it costs as much as all
-    /// else that a guard does.
-    fn notice_others(&self) {
-        let since_1970 = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-        let looked = self.edge.looked.load(Ordering::Acquire);
-        if now.checked_sub(looked).is_some_and(|age| age < OTHERS_UNNOTICED_MILLIS) {
-            return;
-        }
-        match self.store.notice_changes() {
-            Ok(()) => self.edge.looked.store(now, Ordering::Release),
-            Err(error) => tracing::warn!(%error, "cannot look for changes of the database"),
-        }
     }
 
     /// Whether what was shown still lets in.

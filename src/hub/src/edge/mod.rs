@@ -22,7 +22,6 @@ mod origin;
 mod tests;
 mod visitor;
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
 use axum::response::{IntoResponse, Response};
@@ -61,8 +60,6 @@ pub(crate) struct Edge {
     pub(crate) codes: Codes,
     known: Memory<String, Arc<Known>>,
     exchanges: Exchanges,
-    /// When it was looked for changes of the database by others, in milliseconds since 1970.
-    looked: AtomicU64,
 }
 
 /// One guarded server.

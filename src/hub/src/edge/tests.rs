@@ -3,6 +3,7 @@
 mod hosts;
 mod origins;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
@@ -78,7 +79,7 @@ impl Site {
         }
         let mut parts = request.body(()).unwrap().into_parts().0;
         let address = "192.0.2.1".parse().unwrap();
-        parts.extensions.insert(Client { address, https: false, host: self.host.into() });
+        parts.extensions.insert(Arc::new(Client { address, https: false, host: self.host.into() }));
         parts
     }
 

@@ -63,19 +63,19 @@ impl IntoResponse for PageError {
 }
 
 /// Writes the page of an error that a handler returned.
-pub fn finish(hub: &Arc<Hub>, parts: &Parts, error: PageError) -> Response {
-    let visit = Visit::new(Arc::clone(hub), parts.clone());
+pub fn finish(hub: &Arc<Hub>, parts: Parts, error: PageError) -> Response {
+    let visit = Visit::new(Arc::clone(hub), parts);
     match error {
         PageError::Login => {
             let login = visit.hub_url("login");
             visit.found(&format!("{login}?next={}", urls::value(visit.uri())))
         }
-        PageError::Http(error) if is_api(&visit) => {
+        PageError::Http(error) if are_json(hub, visit.parts.uri.path()) => {
             let body = serde_json::json!({ "status": error.status.as_u16(), "message": error.message });
             visit.json(error.status, &body)
         }
         // JupyterHub shows programs a page here.
-        PageError::Http(error) if user_url::prefers_json(&parts.headers) => {
+        PageError::Http(error) if user_url::prefers_json(&visit.parts.headers) => {
             let message = error.message.as_deref().or_else(|| error.status.canonical_reason());
             visit.json(
                 error.status,
@@ -86,13 +86,12 @@ pub fn finish(hub: &Arc<Hub>, parts: &Parts, error: PageError) -> Response {
     }
 }
 
-/// Whether a request is for the API, whose errors are JSON. The OAuth provider shows pages there, and metrics
+/// Whether the errors at a path are JSON, for whomever: the API's are. The OAuth provider shows pages there, and metrics
 /// are refused with one.
-fn is_api(visit: &Visit) -> bool {
-    let path = visit.parts.uri.path();
-    let pages = ["api/oauth2/authorize", "api/metrics"];
-    path.starts_with(&visit.hub_url("api/"))
-        && !pages.iter().any(|page| path.starts_with(&visit.hub_url(page)))
+pub fn are_json(hub: &Hub, path: &str) -> bool {
+    let below =
+        path.strip_prefix(hub.settings.base_url.as_str()).and_then(|path| path.strip_prefix("hub/api/"));
+    below.is_some_and(|below| !["oauth2/authorize", "metrics"].iter().any(|page| below.starts_with(page)))
 }
 
 /// The error page; `404.html` for 404 as in JupyterHub.

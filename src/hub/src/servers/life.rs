@@ -46,6 +46,18 @@ pub(super) struct Live {
     sample: Option<Sample>,
     /// When it was stopped last.
     stopped_at: Instant,
+    /// Stands for the state it is in: it is another one after each change.
+    mark: Mark,
+}
+
+/// See [`Live::mark`]; compared by where it is.
+pub(crate) type Mark = Arc<()>;
+
+impl Live {
+    fn turn(&mut self, state: State) {
+        self.snapshot.state = state;
+        self.mark = Mark::default();
+    }
 }
 
 /// What others may ask of the task that lives through a run.
@@ -77,6 +89,7 @@ impl Server {
             handle: None,
             sample: None,
             stopped_at: Instant::now(),
+            mark: Mark::default(),
         };
         Arc::new(Self { which, live: watch::Sender::new(live) })
     }
@@ -99,12 +112,10 @@ impl Server {
             live.handle = Some(handle);
             live.session = None;
             live.snapshot = Snapshot {
-                state: State::Starting,
-                started: None,
-                pid: None,
                 progress: vec![Progress::step(0, text!("Server requested"))],
-                figures: None,
+                ..Snapshot::stopped()
             };
+            live.turn(State::Starting);
             true
         });
         begun
@@ -137,7 +148,7 @@ impl Server {
         self.live.send_if_modified(|live| {
             let starting = live.snapshot.state == State::Starting;
             if starting {
-                live.snapshot.state = State::Ready;
+                live.turn(State::Ready);
                 live.snapshot.progress.push(Progress::ready(url));
             }
             starting
@@ -150,7 +161,7 @@ impl Server {
         self.live.send_if_modified(|live| {
             let stops = matches!(live.snapshot.state, State::Starting | State::Ready);
             if stops {
-                live.snapshot.state = State::Stopping;
+                live.turn(State::Stopping);
                 if let Some(handle) = &live.handle {
                     handle.stop.cancel();
                 }
@@ -177,7 +188,7 @@ impl Server {
             live.snapshot.figures = None;
             live.sample = None;
             live.snapshot.started = None;
-            live.snapshot.state = State::Stopped { failure: failure.map(Arc::new) };
+            live.turn(State::Stopped { failure: failure.map(Arc::new) });
         });
     }
 
@@ -189,6 +200,11 @@ impl Server {
     /// Its state, without the rest of what is known.
     pub fn state(&self) -> State {
         self.live.borrow().snapshot.state.clone()
+    }
+
+    /// Stands for its present state.
+    pub fn mark(&self) -> Mark {
+        Arc::clone(&self.live.borrow().mark)
     }
 
     /// Remembers what it uses.

@@ -45,6 +45,7 @@ pub(crate) use environment::{origin, python_json};
 pub use failure::Failure;
 pub use idle::CullerSettings;
 pub(crate) use launch::with_store;
+pub(crate) use life::Mark;
 pub use names::{is_slug, url_escape};
 pub use options::{Attribute, Chosen, PROFILE, ProfileOption, SpawnOptions, SpawnProfile};
 pub use overrides::{GroupOverride, SpawnerOverride, Variable};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hubd_proto::{ServerName, SessionId, UserName};
 
-use super::life::{Orders, Server};
+use super::life::{Mark, Orders, Server};
 use super::names::Which;
 use super::{NotBegun, State};
 
@@ -92,6 +92,12 @@ impl Servers {
         let servers = self.lock();
         let of_user = servers.get(user).into_iter().flatten();
         of_user.map(|(name, server)| (name.clone(), Arc::clone(server))).collect()
+    }
+
+    /// What stands for the states of a user's servers: others after every change.
+    pub(crate) fn marks(&self, user: &UserName) -> Vec<Mark> {
+        let servers = self.lock();
+        servers.get(user).into_iter().flatten().map(|(_, server)| server.mark()).collect()
     }
 
     /// All known servers.

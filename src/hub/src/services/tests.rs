@@ -189,10 +189,9 @@ async fn services_of_the_api_live_on_and_never_take_the_place_of_configured_ones
 
 #[tokio::test]
 async fn a_configured_service_that_does_not_run_is_unavailable_and_not_unknown() {
-    use tower::ServiceExt as _;
     let fields = json!({"name": "slow one", "url": "http://127.0.0.1:1", "command": ["prog"]});
     let test = TestHub::with(|settings| settings.services.specs = vec![spec(fields)]).await;
-    let router = crate::routes::router(test.hub.clone());
+    let site = crate::routes::Site::new(test.hub.clone());
     for (method, path, status) in [
         ("GET", "/services/slow%20one/", 503),
         ("GET", "/services/slow%20one/a/b?c", 503),
@@ -201,7 +200,7 @@ async fn a_configured_service_that_does_not_run_is_unavailable_and_not_unknown()
     ] {
         let request =
             http::Request::builder().method(method).uri(path).body(axum::body::Body::empty()).unwrap();
-        let response = router.clone().oneshot(request).await.unwrap();
+        let response = site.answer(request).await;
         assert_eq!(response.status(), status, "{method} {path}");
     }
 }

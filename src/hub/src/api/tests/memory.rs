@@ -3,6 +3,8 @@
 use hubd_store::{MustHaveUserRole, RoleMembers, ShareWith, TokenOwner};
 
 use super::Api;
+use crate::servers::State;
+use crate::test_support::{OnStart, SOON, request, server, started, user};
 
 /// The status of a read that was made before, so that it is in memory. The first use of a token is a write, which the
 /// second read notices.
@@ -135,4 +137,81 @@ async fn what_ends_by_itself_is_not_remembered() {
     assert_eq!(warm!(api, "/users/bob", &bob), 200);
     let (_, held) = hub.holders.recall(hub.store.generation(), &token.id).unwrap();
     assert!(!held.contains(&scopes[0]));
+}
+
+#[tokio::test]
+async fn each_state_of_a_server_is_seen_at_once_by_everybody() {
+    let api = Api::new().await;
+    let (alice, root) = (api.token("alice", &["inherit"]), api.token("root1", &["inherit"]));
+    let (hub, name, default) = (&api.test.hub, user("alice"), server(""));
+    assert_eq!((warm!(api, "/users/alice", &alice), warm!(api, "/users/alice", &root)), (200, 200));
+    let seen = async || {
+        let mut all = Vec::new();
+        // Twice each, so that the second is from memory.
+        for token in [&alice, &alice, &root, &root] {
+            let model = api.get("/users/alice", token).await.json();
+            let ready = model["servers"][""]["ready"].as_bool();
+            all.push((model["pending"].as_str().map(str::to_owned), model["server"].is_string(), ready));
+        }
+        all.dedup();
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.remove(0)
+    };
+    for _ in 0..2 {
+        assert_eq!(seen().await, (None, false, None));
+        api.test.helper.script(|script| script.start = OnStart::Hang);
+        hub.start_server(request("alice")).await.unwrap();
+        assert_eq!(seen().await, (Some("spawn".into()), false, Some(false)));
+        api.test.helper.script(|script| script.start = OnStart::Serve);
+        hub.stop_server(&name, &default).await.unwrap();
+        hub.wait_server(&name, &default, SOON).await;
+        assert_eq!(seen().await, (None, false, None));
+        assert_eq!(started(hub, "alice").await, State::Ready);
+        assert_eq!(seen().await, (None, true, Some(true)));
+        hub.stop_server(&name, &default).await.unwrap();
+        hub.wait_server(&name, &default, SOON).await;
+    }
+    assert_eq!(seen().await, (None, false, None));
+}
+
+#[tokio::test]
+async fn what_is_remembered_for_one_token_is_not_told_to_another() {
+    let api = Api::new().await;
+    let tokens =
+        [&["read:users:name!user"][..], &["read:users:activity!user"], &["read:users!user"], &["inherit"]];
+    let tokens = tokens.map(|scopes| api.token("alice", scopes));
+    let fields = async |token: &str| {
+        let model = api.get("/users/alice", token).await.json();
+        ["last_activity", "created", "servers"].map(|field| model.get(field).is_some())
+    };
+    for _ in 0..3 {
+        let seen = [
+            fields(&tokens[0]).await,
+            fields(&tokens[1]).await,
+            fields(&tokens[2]).await,
+            fields(&tokens[3]).await,
+        ];
+        assert_eq!(seen, [[false; 3], [true, false, false], [true, true, false], [true; 3]]);
+    }
+}
+
+#[tokio::test]
+async fn a_tag_holds_as_long_as_the_model_does() {
+    let api = Api::new().await;
+    let alice = api.token("alice", &["inherit"]);
+    assert_eq!(warm!(api, "/users/alice", &alice), 200);
+    let tag = api.get("/users/alice", &alice).await.header("etag").to_owned();
+    let again = async || {
+        let request = http::Request::get("/hub/api/users/alice")
+            .header("authorization", format!("token {alice}"))
+            .header("if-none-match", format!("\"other\", W/{tag}"));
+        api.send(request.body(axum::body::Body::empty()).unwrap()).await
+    };
+    let reply = again().await;
+    assert_eq!((reply.status.as_u16(), reply.text.as_str(), reply.header("etag")), (304, "", tag.as_str()));
+    api.test.hub.store.put_into_groups(id(&api, "alice"), &["staff".to_owned()]).unwrap();
+    let reply = again().await;
+    assert_eq!(reply.status, 200);
+    assert_ne!(reply.header("etag"), tag);
+    assert_eq!(reply.json()["groups"], serde_json::json!(["staff"]));
 }

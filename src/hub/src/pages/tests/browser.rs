@@ -6,10 +6,9 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use tower::ServiceExt;
 
 use crate::pages::urls;
-use crate::routes::router;
+use crate::routes::Site;
 use crate::test_support::{FakeHelper, PASSWORD, TestHub};
 
 /// Longest page that a test reads, in bytes.
@@ -122,8 +121,8 @@ impl Browser {
         for (name, value) in &self.headers {
             request = request.header(*name, *value);
         }
-        let router = router(self.test.hub.clone());
-        let response = router.oneshot(request.body(body).unwrap()).await.unwrap();
+        let site = Site::new(self.test.hub.clone());
+        let response = site.answer(request.body(body).unwrap()).await;
         self.keep_cookies(&response);
         read(response).await
     }
