@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -13,13 +13,13 @@ use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use hubd_proxy::Client;
 use tower::{Layer, Service};
 
 use crate::Hub;
-use crate::api::{self, AskerSlot};
-use crate::auth;
+use crate::api;
+use crate::auth::{self, Caller, CallerKind};
 use crate::error::HttpError;
 use crate::handler_names::handler_name;
 use crate::pages::access_log::{Asker, Line};
@@ -82,14 +82,37 @@ struct Asked {
     route: Option<MatchedPath>,
     address: IpAddr,
     https: bool,
-    /// For requests of the API.
-    asker: Option<AskerSlot>,
+    /// The API answers it.
+    is_api: bool,
+    noted: Noted,
+}
+
+/// What is found out on the way about who asks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Noted(Arc<Found>);
+
+#[derive(Debug, Default)]
+struct Found {
+    asker: OnceLock<CallerKind>,
+    cookie: OnceLock<String>,
+}
+
+impl Noted {
+    /// Somebody calls the API.
+    pub fn asker(&self, caller: &Caller) {
+        self.0.asker.get_or_init(|| caller.kind.clone());
+    }
+
+    /// The answer sets a cookie, unless the handler sets this one itself.
+    pub fn sets(&self, cookie: String) {
+        self.0.cookie.get_or_init(|| cookie);
+    }
 }
 
 impl Asked {
     fn of(hub: &Hub, parts: &mut Parts) -> Self {
         let path = parts.uri.path();
-        let asker = api::answers(hub, path).then(AskerSlot::default);
+        let is_api = api::answers(hub, path);
         let headers = if errors::are_json(hub, path) { HeaderMap::new() } else { parts.headers.clone() };
         let asked = Self {
             started: hub.clock.now(),
@@ -100,11 +123,10 @@ impl Asked {
             route: parts.extensions.get::<MatchedPath>().cloned(),
             address: hub.client_address(parts),
             https: hub.is_https(parts),
-            asker,
+            is_api,
+            noted: Noted::default(),
         };
-        if let Some(asker) = &asked.asker {
-            parts.extensions.insert(asker.clone());
-        }
+        parts.extensions.insert(asked.noted.clone());
         asked
     }
 
@@ -112,7 +134,7 @@ impl Asked {
     fn dress(self, hub: &Arc<Hub>, answered: std::thread::Result<Result<Response, Infallible>>) -> Response {
         let mut response = match answered {
             Ok(Ok(mut response)) => {
-                if self.asker.is_some() {
+                if self.is_api {
                     api::dress(&mut response, self.uri.path());
                 }
                 response
@@ -128,12 +150,15 @@ impl Asked {
             response = errors::finish(hub, self.parts(), error);
         }
         add_common(response.headers_mut(), self.https);
+        if let Some(cookie) = self.noted.0.cookie.get() {
+            add_missing_cookie(response.headers_mut(), cookie);
+        }
         let took = hub.clock.now().duration_since(self.started).unwrap_or_default();
         let of_page = || response.extensions().get::<Asker>().map(|asker| asker.0.as_str());
         let line = Line {
             method: &self.method,
             uri: &self.uri,
-            asker: self.asker.as_ref().and_then(AskerSlot::name).or_else(of_page).unwrap_or_default(),
+            asker: self.noted.0.asker.get().map(CallerKind::name).or_else(of_page).unwrap_or_default(),
             address: self.address,
             status: response.status(),
             headers: response.headers(),
@@ -180,12 +205,20 @@ impl Asked {
     }
 }
 
+fn add_missing_cookie(headers: &mut HeaderMap, cookie: &str) {
+    let name = |cookie: &[u8]| cookie.split(|byte| *byte == b'=').next().map(<[u8]>::to_vec);
+    let wanted = name(cookie.as_bytes());
+    let set = headers.get_all(header::SET_COOKIE).iter().any(|value| name(value.as_bytes()) == wanted);
+    if let (false, Ok(cookie)) = (set, HeaderValue::from_str(cookie)) {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use axum::Router;
     use axum::body::Body;
     use axum::routing::get;
-    use http::header;
     use tower::ServiceExt;
 
     use super::*;

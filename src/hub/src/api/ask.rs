@@ -1,6 +1,6 @@
 //! One call of the API: who asks, for what, and whether they may.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
@@ -11,8 +11,9 @@ use hubd_store::User;
 use super::answer::ApiError;
 use super::inside::Inside;
 use crate::Hub;
+use crate::around::Noted;
+use crate::auth::Caller;
 use crate::auth::scopes::{Access, Target, access};
-use crate::auth::{Caller, CallerKind};
 use crate::error::HttpError;
 use crate::pages::urls;
 
@@ -39,8 +40,8 @@ impl FromRequestParts<Arc<Hub>> for Ask {
             }
             None => hub.caller(parts)?,
         };
-        if let (Some(caller), Some(slot)) = (&caller, parts.extensions.get::<AskerSlot>()) {
-            slot.fill(caller);
+        if let (Some(caller), Some(noted)) = (&caller, parts.extensions.get::<Noted>()) {
+            noted.asker(caller);
         }
         // Nobody behind reads more of the request than its body.
         let parts = std::mem::replace(parts, Request::new(()).into_parts().0);
@@ -92,8 +93,8 @@ impl Ask {
 
     /// The same call, by somebody whom its body names.
     pub fn acting_as(self, caller: Caller) -> Self {
-        if let Some(slot) = self.parts.extensions.get::<AskerSlot>() {
-            slot.fill(&caller);
+        if let Some(noted) = self.parts.extensions.get::<Noted>() {
+            noted.asker(&caller);
         }
         Self { caller: Some(caller), ..self }
     }
@@ -141,20 +142,5 @@ impl Ask {
         let user = UserName::new(self.path("name")).map_err(not_found)?;
         let server = ServerName::new(self.path("server")).map_err(not_found)?;
         Ok((user, server))
-    }
-}
-
-/// Carries the name of whoever asks from the handler's [`Ask`] to the access log.
-#[derive(Debug, Clone, Default)]
-pub struct AskerSlot(Arc<OnceLock<CallerKind>>);
-
-impl AskerSlot {
-    /// The name, if somebody was known.
-    pub fn name(&self) -> Option<&str> {
-        self.0.get().map(CallerKind::name)
-    }
-
-    fn fill(&self, caller: &Caller) {
-        self.0.get_or_init(|| caller.kind.clone());
     }
 }

@@ -64,10 +64,11 @@ impl ForPages {
         body: Option<Value>,
     ) -> Called {
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        let mut call = match Request::builder().method(method).uri(format!("{}{path}", self.prefix)).body(body) {
-            Ok(call) => call,
-            Err(_) => return Called { status: StatusCode::BAD_REQUEST, body: Value::Null },
-        };
+        let mut call =
+            match Request::builder().method(method).uri(format!("{}{path}", self.prefix)).body(body) {
+                Ok(call) => call,
+                Err(_) => return Called { status: StatusCode::BAD_REQUEST, body: Value::Null },
+            };
         for name in KEPT {
             for value in request.headers.get_all(&name) {
                 call.headers_mut().append(name.clone(), value.clone());

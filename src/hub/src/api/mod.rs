@@ -38,7 +38,6 @@ mod user_changes;
 mod users;
 
 pub(crate) use answer::{dress, unknown};
-pub(crate) use ask::AskerSlot;
 pub(crate) use kept::KeptModels;
 pub use server_names::{check_display_name, check_startable};
 
@@ -80,10 +79,7 @@ pub fn router(prefix: &str, hub: Arc<Hub>) -> Router {
         .route("/announcements", get(announcements::list).post(announcements::create))
         .route("/announcements/{id}", delete(announcements::delete))
         .route("/services", get(services::list))
-        .route(
-            "/services/{service}",
-            get(services::read).post(services::create).delete(services::delete),
-        )
+        .route("/services/{service}", get(services::read).post(services::create).delete(services::delete))
         .route("/proxy", get(proxy::list).post(proxy::check).patch(proxy::replace))
         .route("/shutdown", post(shutdown::shutdown))
         .route("/authorizations/token", post(deprecated::request_token))
@@ -117,8 +113,7 @@ impl Below<'_> {
         let codes = || get(share_codes::list_of_server).post(share_codes::create).delete(share_codes::delete);
         let user = || get(shares::read_with_user).delete(shares::leave_as_user);
         let group = || get(shares::read_with_group).delete(shares::leave_as_group);
-        self
-            .route("/shares/{name}", get(shares::list_of_owner))
+        self.route("/shares/{name}", get(shares::list_of_owner))
             .route("/shares/{name}/", shares())
             .route("/shares/{name}/{server}", shares())
             .route("/share-codes/{name}", get(share_codes::list_of_owner))
@@ -145,7 +140,8 @@ pub fn metrics(path: &str, hub: Arc<Hub>) -> Router {
 pub fn answers(hub: &Hub, path: &str) -> bool {
     let below = path.strip_prefix(hub.settings.base_url.as_str()).and_then(|path| path.strip_prefix("hub/"));
     below.is_some_and(|below| {
-        below == "metrics" || below.strip_prefix("api").is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/', ..]))
+        below == "metrics"
+            || below.strip_prefix("api").is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/', ..]))
     })
 }
 

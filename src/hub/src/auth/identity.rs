@@ -55,6 +55,7 @@ impl Hub {
         }
         let browser = self.browser(&parts.headers).filter(|_| may_use_cookie(parts));
         let Some(browser) = browser else {
+            self.look_for_dead_login(parts);
             // Only a browser on another site sends Origin without credentials: it must not learn more.
             if parts.headers.contains_key(header::ORIGIN) {
                 self.check_api_xsrf(parts, None)?;
@@ -181,7 +182,7 @@ impl Hub {
         self.settings.authenticator.blocked_users.iter().any(|blocked| blocked.as_str() == user)
     }
 
-    fn cookie_user(&self, headers: &HeaderMap) -> Option<(User, i64)> {
+    pub(super) fn cookie_user(&self, headers: &HeaderMap) -> Option<(User, i64)> {
         cookies::values(headers, self.settings.login_cookie())
             .find_map(|value| self.user_of_login_cookie(value))
     }

@@ -12,6 +12,7 @@ use hubd_store::{NewLogin, NewUser};
 use super::signed::sign;
 use super::{Cookie, Lifetime, SESSION_COOKIE, TICKET_COOKIE, XSRF_COOKIE};
 use crate::Hub;
+use crate::around::Noted;
 use crate::error::HttpError;
 use crate::login::LoggedIn;
 use crate::subdomains::Subdomains;
@@ -105,10 +106,27 @@ impl Hub {
         }
     }
 
+    /// For a request that nobody was found for: a login cookie that does not hold is taken from the browser, as in
+    /// JupyterHub.
+    pub(crate) fn look_for_dead_login(&self, parts: &Parts) {
+        let mut sent = super::cookies::values(&parts.headers, self.settings.login_cookie());
+        if let Some(noted) = parts.extensions.get::<Noted>()
+            && sent.any(|value| !value.is_empty())
+            && self.cookie_user(&parts.headers).is_none()
+        {
+            let (hub_prefix, lifetime) = (self.settings.hub_prefix(), self.long_ago());
+            noted.sets(Cookie { lifetime, ..self.login_cookie(parts, "", &hub_prefix) }.header());
+        }
+    }
+
+    /// The lifetime of a cookie that the browser shall forget.
+    fn long_ago(&self) -> Lifetime {
+        Lifetime::Until(self.clock.now().checked_sub(CLEARED_AGO).unwrap_or(SystemTime::UNIX_EPOCH))
+    }
+
     fn cleared_cookies(&self, parts: &Parts) -> Vec<String> {
         let (hub_prefix, secure) = (self.settings.hub_prefix(), self.is_https(parts));
-        let long_ago = self.clock.now().checked_sub(CLEARED_AGO).unwrap_or(SystemTime::UNIX_EPOCH);
-        let lifetime = Lifetime::Until(long_ago);
+        let lifetime = self.long_ago();
         let cleared = |name, http_only| {
             let path = hub_prefix.as_str();
             Cookie { name, value: "", path, domain: None, lifetime, http_only, secure }.header()

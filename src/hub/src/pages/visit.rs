@@ -51,6 +51,9 @@ impl Visit {
     /// Looks at the login cookie of a request.
     pub fn new(hub: Arc<Hub>, parts: Parts) -> Self {
         let browser = hub.browser(&parts.headers);
+        if browser.is_none() {
+            hub.look_for_dead_login(&parts);
+        }
         Self { browser, ..Self::of_stranger(hub, parts) }
     }
 

@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
-use super::Api;
+use super::{Api, Reply};
 
 #[tokio::test]
 async fn the_root_tells_the_version_to_everybody() {
@@ -149,4 +149,35 @@ async fn a_full_disk_is_503_for_writes_and_nothing_for_reads_and_tokens() {
     assert_eq!(api.get("/users/alice", &root).await.status, 200);
     store.set_page_limit_for_tests(1_000_000).unwrap();
     assert_eq!(api.call("POST", "/users", &root, &many).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_login_cookie_that_does_not_hold_is_taken_from_the_browser() {
+    let api = Api::new().await;
+    let cleared = |reply: &Reply| {
+        let cookies =
+            reply.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap().to_owned());
+        cookies.filter(|cookie| cookie.starts_with("jupyterhub-hub-login=")).collect::<Vec<_>>()
+    };
+    let send = async |path: &str, cookie: &str, token: &str| {
+        let mut request = Request::get(path).header("cookie", cookie).header("sec-fetch-mode", "navigate");
+        if !token.is_empty() {
+            request = request.header("authorization", format!("token {token}"));
+        }
+        api.send(request.body(Body::empty()).unwrap()).await
+    };
+    let (good, token) = (api.cookie("alice"), api.token("alice", &["inherit"]));
+    let dead = "jupyterhub-hub-login=garbage";
+    for path in ["/hub/api/user", "/hub/home", "/hub/login", "/hub/nowhere", "/hub/api/oauth2/authorize"] {
+        let found = cleared(&send(path, dead, "").await);
+        assert!(
+            matches!(&found[..], [one] if one.contains("expires=") && one.contains("Path=/hub/")),
+            "{path}: {found:?}"
+        );
+        for kept in ["a=b", "jupyterhub-hub-login=", &good, &format!("{dead}; {good}")] {
+            let found = cleared(&send(path, kept, "").await);
+            assert!(found.is_empty(), "{path} with {kept}: {found:?}");
+        }
+    }
+    assert!(cleared(&send("/hub/api/user", dead, &token).await).is_empty());
 }
