@@ -110,17 +110,24 @@ pub fn up(port: u16, time: Duration) -> Load {
     })
 }
 
+/// Sends a request, to its last byte: a task that has read much is made to wait in the middle of whatever comes next, and
+/// over TLS what is left of a write then stays where it is until somebody flushes.
+async fn ask<S: AsyncWrite + Unpin>(stream: &mut S, request: &[u8]) {
+    stream.write_all(request).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
 /// Asks for a small answer and compares it.
 pub async fn small<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, path: &str, headers: &str) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\n{headers}\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    ask(stream, request.as_bytes()).await;
     let (head, body) = answer(stream).await;
     assert!(head.starts_with("HTTP/1.1 200") && body == SMALL, "wrong answer: {head}");
 }
 
 /// Asks for the big answer and compares it.
 pub async fn big<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
-    stream.write_all(b"GET /user/u7/big HTTP/1.1\r\nHost: bench\r\n\r\n").await.unwrap();
+    ask(stream, b"GET /user/u7/big HTTP/1.1\r\nHost: bench\r\n\r\n").await;
     let mut buffer = vec![0; 262_144];
     let (mut filled, end) = read_head(stream, &mut buffer).await;
     assert!(buffer.starts_with(b"HTTP/1.1 200"), "wrong answer");
