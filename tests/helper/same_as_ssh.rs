@@ -145,6 +145,27 @@ fn an_accounts_own_umask_is_kept_and_a_missing_home_is_made_by_pam() -> Result<(
 }
 
 #[test]
+fn a_password_is_checked_behind_everybody_else_and_the_server_is_not() -> Result<()> {
+    let helper = HelperProcess::start("[profile.default]\nprogram = [\"{dir}/bin/server\"]\n")?;
+    let seen = helper.dir.path().join("nice");
+    let module = helper.script("module", &format!("#!/bin/sh\nnice >> {}\n", seen.display()))?;
+    helper.add_to_pam_service(&format!("auth required pam_exec.so {}", module.display()))?;
+    helper.add_to_pam_service(&format!("session required pam_exec.so {}", module.display()))?;
+    helper.script("server", "#!/bin/sh\nnice\n")?;
+    let user = TestUser::make("nice", &[])?;
+    let (mut connection, _) = helper.login(&user)?;
+    connection.start(start_of(&user.name, None)?)?;
+    let log = connection.exited()?.log;
+    let mine: i32 = hubd_tests::run("nice", &[]).trim().parse()?;
+    ensure!(log == [mine.to_string()], "{log:?}");
+    let modules = fs::read_to_string(&seen)?;
+    let nicer = (mine + 10).min(19).to_string();
+    ensure!(modules.lines().next() == Some(nicer.as_str()), "{modules}");
+    ensure!(modules.lines().skip(1).all(|nice| nice == mine.to_string()), "{modules}");
+    Ok(())
+}
+
+#[test]
 fn nothing_of_the_helper_is_open_in_the_server() -> Result<()> {
     let helper = HelperProcess::start("[profile.default]\nprogram = [\"{dir}/bin/server\"]\n")?;
     let user = TestUser::make("open", &[])?;

@@ -48,9 +48,10 @@ pub fn make(setup: &Setup, session: &SessionId, limits: &Limits) -> Result<Optio
         // One that is missing is missed where its file cannot be written.
         let _ = fs::write(base.join("cgroup.subtree_control"), controller);
     }
+    let at_its_place = || Cgroup { directory: base.join(session.as_str()), memory_max: limits.mem_limit.0 };
     // What a killed process left behind goes first.
-    let group = Cgroup { directory: base.join(session.as_str()), memory_max: limits.mem_limit.0 };
-    group.remove();
+    drop(at_its_place());
+    let group = at_its_place();
     fs::create_dir(&group.directory).map_err(|error| Refusal::limit(&error.to_string()))?;
     for (file, value) in files {
         let written = fs::write(group.directory.join(file), value);
@@ -78,16 +79,6 @@ impl Cgroup {
         // A kernel before 5.14 has no such file; then the processes were signalled one by one.
         let _ = fs::write(self.directory.join("cgroup.kill"), "1");
     }
-
-    fn remove(&self) {
-        let until = Instant::now() + EMPTY_TIME_MAX;
-        self.kill();
-        while fs::remove_dir(&self.directory).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
-            && Instant::now() < until
-        {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
 }
 
 /// The number behind `key` in a file of a group; a file of one number is one without a key, and no limit is a word.
@@ -98,6 +89,12 @@ pub fn figure(group: &Path, file: &str, key: &str) -> Option<u64> {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        self.remove();
+        let until = Instant::now() + EMPTY_TIME_MAX;
+        self.kill();
+        while fs::remove_dir(&self.directory).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
+            && Instant::now() < until
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }

@@ -16,7 +16,7 @@ const MESSAGE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The connection. Descriptors that a peer sends along are closed by the kernel, because they are
 /// never asked for with recvmsg(2).
-pub struct Channel(UnixStream);
+pub struct Channel(pub(crate) UnixStream);
 
 impl Channel {
     /// Takes the connection over, if the kernel says that the daemon is at its other end.
@@ -55,11 +55,6 @@ impl Channel {
     /// What to wait for.
     pub fn stream(&self) -> &UnixStream {
         &self.0
-    }
-
-    /// What another process goes on with.
-    pub fn into_stream(self) -> UnixStream {
-        self.0
     }
 
     /// Sends a reply.

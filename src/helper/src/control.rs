@@ -2,7 +2,7 @@
 //! daemon's account. The process above the server hears single bytes from it, and tells it what [`Told`] lists.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use hubd_policy::{OrRefuse, Refusal};
 use hubd_proto::line::{STOP, Told};
@@ -23,8 +23,8 @@ const FAREWELL_MILLISECONDS_MAX: u16 = 10_000;
 pub struct Control {
     /// Until it has been collected: the number may be somebody else's then.
     pub process: Option<Pid>,
-    /// Until it is closed at the other end.
-    line: Option<OwnedFd>,
+    /// What to wait for, until it is closed at the other end.
+    pub line: Option<OwnedFd>,
     /// What goes with the next thing that it is told, and is the other process's alone from then on.
     pub handed: Vec<OwnedFd>,
 }
@@ -87,17 +87,12 @@ impl Control {
         }
     }
 
-    /// What to wait for.
-    pub fn line(&self) -> Option<BorrowedFd<'_>> {
-        self.line.as_ref().map(AsFd::as_fd)
-    }
-
     /// Has everybody told how the server ended, and ends the process.
     pub fn end(mut self, exited: Exited) {
         self.tell(&Told::Ended(exited));
-        if let Some(line) = self.line() {
+        if let Some(line) = &self.line {
             // It ends when it has told everybody, which closes the other end.
-            let _ = poll(&mut [PollFd::new(line, PollFlags::empty())], FAREWELL_MILLISECONDS_MAX);
+            let _ = poll(&mut [PollFd::new(line.as_fd(), PollFlags::empty())], FAREWELL_MILLISECONDS_MAX);
         }
         if let Some(process) = self.process {
             let _ = kill(process, Signal::SIGKILL);

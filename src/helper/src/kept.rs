@@ -4,14 +4,12 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{path::Path, path::PathBuf, time::Duration};
 
 use hubd_policy::rates::{Charge, Times, patience};
 use hubd_policy::ticket::{TICKET_BYTES, TICKETS_PER_USER_MAX, Ticket, file_name, secret};
 use hubd_policy::{Account, OrRefuse, Refusal};
-use hubd_proto::Secret;
-use hubd_proto::message::{Revocation, Revoke};
+use hubd_proto::{Secret, message::Revocation, message::Revoke};
 use nix::time::{ClockId, clock_gettime};
 use zeroize::Zeroizing;
 

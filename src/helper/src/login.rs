@@ -6,9 +6,9 @@ use hubd_policy::account::unknown;
 use hubd_policy::{Account, OrRefuse, Refusal, rates as charges, record::Record, state::Ended};
 use hubd_proto::message::{Authenticate, Authenticated};
 
-use crate::channel::Channel;
 use crate::pam::{Browser, Pam, Talk};
 use crate::{account, audit, kept, setup::Setup};
+use crate::{channel::Channel, own_limits::behind_others};
 
 /// Somebody whom PAM accepted in this process.
 pub struct Login {
@@ -44,7 +44,7 @@ fn attempt(setup: &Setup, channel: &Channel, request: &Authenticate) -> Result<O
     let source = request.source.map(|source| source.to_string());
     let name = account.as_ref().map_or(&request.user, |account| &account.name);
     let mut pam = Pam::start(&setup.policy.pam_service, name, source.as_deref(), talk)?;
-    let authenticated = pam.authenticate();
+    let authenticated = behind_others(|| pam.authenticate());
     pam.talk().check()?;
     match (authenticated, bar, account) {
         (Ok(()), None, Some(account)) if pam.is_about(&account.name) => {

@@ -1,18 +1,21 @@
 //! What this process takes from itself, and what a user's session must not inherit of that.
 
-use caps::{CapSet, CapsHashSet};
+use caps::{CapSet, Capability, CapsHashSet};
 use hubd_policy::Account;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::setgroups;
 
-use crate::{account, setup::Setup};
+use crate::{account, setup::Setup, unix};
 
 /// What neither this program nor a PAM module needs. The bounding set, which a user's sudo(8) works
 /// within, is left alone.
 const NEVER_NEEDED: &str = "
     CAP_BLOCK_SUSPEND CAP_BPF CAP_CHECKPOINT_RESTORE CAP_LINUX_IMMUTABLE CAP_MKNOD CAP_NET_RAW
     CAP_PERFMON CAP_SYSLOG CAP_SYS_BOOT CAP_SYS_MODULE CAP_SYS_RAWIO CAP_SYS_TIME CAP_WAKE_ALARM";
+
+/// How much nicer a process is while PAM checks a password: hashing it takes a processor for tens of milliseconds.
+const LOGIN_NICE: i32 = 10;
 
 /// The SELinux context of this program's one thread, see proc_pid_attr(5).
 const CONTEXT: &str = "/proc/thread-self/attr/current";
@@ -27,6 +30,19 @@ pub fn restrict_this_process() -> Result<(), String> {
         caps::set(None, set, &kept).map_err(|error| format!("giving capabilities up: {error}"))?;
     }
     Ok(())
+}
+
+/// Does `work` behind everybody else's: many people who log in at once do not keep pages from those who are in. Only
+/// where that can be taken back, because the nice value of a session is not the helper's to choose.
+pub fn behind_others<T>(work: impl FnOnce() -> T) -> T {
+    if !caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_NICE).unwrap_or(false) {
+        return work();
+    }
+    let before = unix::nice();
+    unix::set_nice(before + LOGIN_NICE);
+    let done = work();
+    unix::set_nice(before);
+    done
 }
 
 /// SELinux: leaves the domain of logins for that of sessions, the only one that people's domains are entered

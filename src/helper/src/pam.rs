@@ -8,16 +8,14 @@ use std::ffi::{CStr, CString, OsStr};
 use std::time::{Duration, Instant};
 use std::{os::unix::ffi::OsStrExt, path::Path, rc::Rc};
 
-use hubd_policy::account::same_name;
 use hubd_policy::conversation::{self, Person};
 use hubd_policy::state::{ChannelError, State};
-use hubd_policy::{OrRefuse, Refusal, environment::Variables};
+use hubd_policy::{OrRefuse, Refusal, account::same_name, environment::Variables};
 use hubd_proto::message::{Notice, Prompt};
 use hubd_proto::{Reply, Request, Secret, UserName};
 use pam_client::{Context, ConversationHandler, ErrorCode, Flag, SessionToken};
 
-use crate::channel::Channel;
-use crate::unix;
+use crate::{channel::Channel, unix};
 
 /// The conversation with somebody behind the daemon.
 pub type Talk = conversation::Talk<Browser>;

@@ -2,9 +2,8 @@
 
 use std::fs::File;
 
-use hubd_policy::policy::{Profile, Service};
-use hubd_policy::record::Record;
 use hubd_policy::{Account, OrRefuse, Refusal, environment, launch, rates, service, session};
+use hubd_policy::{policy::Profile, policy::Service, record::Record};
 use hubd_proto::message::{SessionStatus, Start, StartService};
 use hubd_proto::{Reply, line::Told};
 use nix::unistd::{Gid, Uid, getgroups, pipe2};
@@ -12,11 +11,10 @@ use nix::{errno::Errno, fcntl::OFlag};
 
 use crate::account::member_of;
 use crate::become_user::{self, Plan};
-use crate::cgroup::{self, Cgroup};
-use crate::control::Control;
 use crate::setup::{Setup, bind, now};
 use crate::supervise::{self, Running};
 use crate::{audit, channel::Channel, login::Login, pam::Pam, places::Places};
+use crate::{cgroup, cgroup::Cgroup, control::Control};
 use crate::{kept::take_or_wait, log, own_limits, permission, program};
 
 /// A request for something to run.
@@ -53,7 +51,7 @@ pub fn run(setup: &Setup, mut channel: Channel, asked: Asked) {
             audit::write(&Record { verdict: "accepted", uid, session, ..record });
             let figures = running.cgroup.as_ref().map(|group| group.directory.clone());
             let told = Told::Runs(Box::new(running.status.clone()), figures, setup.policy.log_bytes);
-            running.control.handed.push(channel.into_stream().into());
+            running.control.handed.push(channel.0.into());
             running.control.tell(&told);
             supervise::run(setup, running);
         }

@@ -7,8 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hubd_policy::paths::Paths;
-use hubd_policy::policy::{POLICY_PATH, Policy};
+use hubd_policy::{Policy, paths::Paths, policy::POLICY_PATH};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};

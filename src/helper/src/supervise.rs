@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io, os::fd::AsFd};
 
 use hubd_policy::ending::{Do, Phase};
-use hubd_policy::record::Record;
-use hubd_policy::session::{ending, exited};
+use hubd_policy::{record::Record, session::ending, session::exited};
 use hubd_proto::line::{Told, VIOLATION};
 use hubd_proto::message::{Exited, SessionStatus};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -148,7 +147,8 @@ impl Running {
     /// Sleeps until something happens, or for this long.
     fn wait(&self, pause: Option<Duration>) -> io::Result<()> {
         let timeout = pause.map_or(PollTimeout::NONE, |time| time.try_into().unwrap_or(PollTimeout::MAX));
-        let descriptors = [Some(self.signals.as_fd()), self.control.line()].into_iter().flatten();
+        let descriptors =
+            [Some(self.signals.as_fd()), self.control.line.as_ref().map(AsFd::as_fd)].into_iter().flatten();
         let mut watched: Vec<_> = descriptors.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut watched, timeout) {
             Err(errno) if errno != Errno::EINTR => Err(errno.into()),

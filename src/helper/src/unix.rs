@@ -47,6 +47,18 @@ pub fn exit_at_once(status: c_int) -> ! {
     unsafe { libc::_exit(status) }
 }
 
+/// This process's nice value, see getpriority(2).
+pub fn nice() -> c_int {
+    // SAFETY: getpriority(2) takes numbers only, and finds the process that calls it.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+}
+
+/// Changes it. What is not allowed is left as it is.
+pub fn set_nice(value: c_int) {
+    // SAFETY: setpriority(2) takes numbers only.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) };
+}
+
 /// Has exec close every descriptor from `first` on, see close_range(2).
 pub fn close_on_exec_from(first: c_uint) -> nix::Result<()> {
     let flags = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
