@@ -78,7 +78,15 @@ def background():
     return {"count": len(read(f"/sys/fs/cgroup{read('/proc/self/cgroup')[3:]}/cgroup.procs").split())}
 
 
-ACTIONS = {"who": who, "eat": eat, "spin": spin, "forks": forks, "background": background}
+def home():
+    """Writes a file where the server was started; says where that is, and whose file it is."""
+    with open("written", "w", encoding="utf-8") as file:
+        file.write("by the server")
+    found = os.stat("written")
+    return {"directory": os.getcwd(), "uid": found.st_uid, "mode": oct(found.st_mode & 0o7777)}
+
+
+ACTIONS = {"home": home, "who": who, "eat": eat, "spin": spin, "forks": forks, "background": background}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
