@@ -1,6 +1,8 @@
-//! Where the helper's records go: to syslog where there is no journal.
+//! Where the helper's records go: to syslog where there is no journal, and nothing waits for a log that is stuck.
 
+use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use hubd_proto::message::{RefusalCode, Revocation, Revoke};
@@ -15,12 +17,16 @@ const NO_LOGS: &str = "\
     mount --rbind {dir}/dev /dev\nmkdir -p /run/systemd/journal\nmount -t tmpfs hubt /run/systemd/journal";
 /// Where those who log find a log daemon.
 const SYSLOG: &str = "/dev/log";
+const JOURNAL: &str = "/run/systemd/journal/socket";
 /// Syslog's facility authpriv, as informational and as a warning.
 const INFORMATION: &str = "86";
 const WARNING: &str = "84";
 const WRONG: &str = "a-wrong-Guess-1";
+/// Longest time that logs which are stuck may cost a login, a start or a stop, with all their records.
+const LOST_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// A helper of such a machine, without the PAM modules that have something to say of a session.
+/// A helper of such a machine, without the PAM modules that have something to say of a session: with syslog(3) they
+/// wait for a log that is stuck, after a login with ssh too.
 fn helper() -> Result<HelperProcess> {
     let helper = HelperProcess::start_after(POLICY, NO_LOGS)?;
     helper.script("server", "#!/bin/sh\nexec sleep 1000\n")?;
@@ -103,5 +109,33 @@ fn where_there_is_no_journal_syslog_has_one_record_for_each_decision() -> Result
     let record = expect(&log, INFORMATION, "revoke accepted ", &[&about])?;
     ensure!(!record.contains(&secret), "a ticket is in {record}");
     ensure!(helper.audit().is_empty(), "what syslog took was printed, too: {}", helper.audit());
+    Ok(())
+}
+
+#[test]
+fn a_log_that_is_stuck_or_gone_keeps_nobody_waiting_and_the_record_is_printed() -> Result<()> {
+    let helper = helper()?;
+    let user = TestUser::make("stuck", &[])?;
+    for place in [SYSLOG, JOURNAL] {
+        let log = log_daemon(&helper, place)?;
+        // As many packets as wait at most in the kernel for somebody who does not read them.
+        let (packet, path) = (UnixDatagram::unbound()?, helper.seen(place));
+        packet.set_nonblocking(true)?;
+        while packet.send_to(b"full", &path).is_ok() {}
+        let begun = Instant::now();
+        let (mut connection, _) = helper.login(&user).with_context(|| format!("{place} is full"))?;
+        connection.start(start_of(&user.name, None)?)?;
+        ensure!(connection.stop()?.stopped);
+        ensure!(begun.elapsed() < LOST_TIME_MAX, "{place} is full: {:?}", begun.elapsed());
+        // A daemon that has ended leaves its socket behind.
+        drop(log);
+        let (mut connection, _) = helper.login(&user).with_context(|| format!("{place} is gone"))?;
+        connection.start(start_of(&user.name, None)?)?;
+        ensure!(connection.stop()?.stopped);
+        fs::remove_file(&path)?;
+    }
+    for record in ["authenticate accepted", "start accepted", "exit ended"] {
+        ensure!(helper.audit().contains(record), "{record} is lost: {}", helper.audit());
+    }
     Ok(())
 }
