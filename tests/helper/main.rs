@@ -11,6 +11,7 @@ mod logins;
 mod permission;
 mod protocol;
 mod refusals;
+mod replay;
 mod same_as_ssh;
 mod scarcity;
 mod services;
