@@ -1,5 +1,7 @@
 //! Who may start a server: after a login, with a ticket, by a standing grant, and nobody else.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -44,6 +46,44 @@ fn a_ticket_starts_its_owners_servers_and_nobody_elses() -> Result<()> {
     helper.connect()?.refused(&start("root", Some(&ticket))?, RefusalCode::TicketInvalid)?;
     let status = helper.connect()?.start(start_of(&alice.name, Some(&ticket))?)?;
     ensure!(status.uid == alice.uid()?);
+    Ok(())
+}
+
+#[test]
+fn tickets_are_kept_as_hashes_where_only_root_may_look() -> Result<()> {
+    let (helper, user) = (helper("")?, TestUser::make("hash", &[])?);
+    let ticket = helper.login(&user)?.1.ticket;
+    let (mut places, mut files) = (vec![helper.dir.path().join("state")], 0);
+    while let Some(place) = places.pop() {
+        let found = fs::metadata(&place)?;
+        let name = place.display().to_string();
+        ensure!(found.uid() == 0 && found.mode() & 0o077 == 0, "{name}: {:o}", found.mode());
+        ensure!(!name.contains(ticket.expose()), "a ticket is the name of a file: {name}");
+        if found.is_dir() {
+            places.extend(fs::read_dir(&place)?.flatten().map(|entry| entry.path()));
+            continue;
+        }
+        ensure!(
+            !String::from_utf8_lossy(&fs::read(&place)?).contains(ticket.expose()),
+            "a ticket is in {name}"
+        );
+        files += usize::from(name.contains("/tickets/"));
+    }
+    ensure!(files == 1, "{files} tickets");
+    Ok(())
+}
+
+#[test]
+fn a_ticket_does_not_pass_to_whoever_gets_the_uid_later() -> Result<()> {
+    let (helper, first) = (helper("")?, TestUser::make("first", &[])?);
+    let ticket = helper.login(&first)?.1.ticket;
+    let (uid, name) = (first.uid()?.to_string(), first.name.clone());
+    drop(first);
+    helper.connect()?.refused(&start(&name, Some(&ticket))?, RefusalCode::TicketInvalid)?;
+    let second = TestUser::make("second", &["-u", &uid])?;
+    helper.connect()?.refused(&start(&second.name, Some(&ticket))?, RefusalCode::TicketInvalid)?;
+    let own = helper.login(&second)?.1.ticket;
+    helper.connect()?.start(start_of(&second.name, Some(&own))?)?;
     Ok(())
 }
 
@@ -101,16 +141,19 @@ fn an_expired_ticket_or_one_of_another_boot_is_worthless() -> Result<()> {
     let change = |from: &str, to: &str| -> Result<Secret> {
         let ticket = helper.login(&user)?.1.ticket;
         let dir = helper.dir.path().join(format!("state/tickets/u{}", user.uid()?));
-        for file in std::fs::read_dir(dir)? {
+        for file in fs::read_dir(dir)? {
             let path = file?.path();
-            let text = std::fs::read_to_string(&path)?;
+            let text = fs::read_to_string(&path)?;
             let value = text.split(&format!("\"{from}\":")).nth(1).unwrap_or_default();
             let end = value.find([',', '}']).unwrap_or(0);
             let old = value.get(..end).unwrap_or_default();
-            std::fs::write(&path, text.replace(&format!("\"{from}\":{old}"), &format!("\"{from}\":{to}")))?;
+            fs::write(&path, text.replace(&format!("\"{from}\":{old}"), &format!("\"{from}\":{to}")))?;
         }
         Ok(ticket)
     };
+    // What has been written is read, and only what is wrong about it counts.
+    let later = change("expires_at", &u32::MAX.to_string())?;
+    helper.connect()?.start(start_of(&user.name, Some(&later))?)?;
     for (from, to) in [("expires_at", "1"), ("boot_id", "\"another\""), ("name", "\"another\""), ("uid", "0")]
     {
         let ticket = change(from, to)?;

@@ -1,5 +1,6 @@
 //! `src/helper/src/supervise.rs`: what runs, how it is stopped, and that nothing stays behind.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
@@ -256,13 +257,20 @@ fn many_control_connections_push_the_oldest_out() -> Result<()> {
     let case = Case::new()?;
     let mut first = case.helper.connect()?;
     let status = first.start(case.start("default")?)?;
-    let mut many = Vec::new();
+    let mut many = VecDeque::from([first]);
     for _ in 0..12 {
         let mut connection = Connection::open(&case.helper.control(&status))?;
         ensure!(matches!(connection.ask(&Request::Status)?, Reply::Status(_)));
-        many.push(connection);
+        many.push_back(connection);
     }
-    ensure!(many.last_mut().expect("twelve").stop()?.stopped);
+    // Eight stay: the oldest have been told nothing, and are closed.
+    for mut oldest in many.drain(..5) {
+        ensure!(oldest.receive().is_err(), "one that is too old is still there");
+    }
+    for connection in &mut many {
+        ensure!(matches!(connection.ask(&Request::Status)?, Reply::Status(_)));
+    }
+    ensure!(many.back_mut().expect("eight").stop()?.stopped);
     Ok(())
 }
 
