@@ -27,6 +27,7 @@ mod spawners;
 mod startup;
 mod tokens;
 mod upgrade;
+mod user_lists;
 mod users;
 
 mod encoding;
@@ -55,4 +56,5 @@ pub use spawners::Spawner;
 pub use startup::ConfiguredUsers;
 pub use tokens::{ApiToken, NewToken, TokenOwner};
 pub use upgrade::{OLDEST_UPGRADED, Progress, STEPS, Schema, Step, inspect, upgrade};
-pub use users::{NewUser, Page, User, UserFilter, UserOrder, UserState, UserSubset};
+pub use user_lists::{Page, UserFilter, UserOrder, UserState, UserSubset};
+pub use users::{NewUser, User};

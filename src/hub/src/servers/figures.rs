@@ -7,8 +7,8 @@ use hubd_proto::UserName;
 use hubd_proto::message::SessionStatus;
 
 use super::Figures;
-use super::adopt::SOCKET_SUFFIX;
 use super::life::Server;
+use super::sessions::SOCKET_SUFFIX;
 use crate::Hub;
 
 /// How long a figure is taken to be true; pages look again after a few seconds.

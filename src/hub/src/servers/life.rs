@@ -281,50 +281,6 @@ pub(super) fn started_at(status: &SessionStatus) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(status.started_at)
 }
 
-impl Snapshot {
-    /// A server that nobody has heard of.
-    pub(super) fn stopped() -> Self {
-        Self {
-            state: State::Stopped { failure: None },
-            started: None,
-            pid: None,
-            progress: Vec::new(),
-            figures: None,
-        }
-    }
-}
-
-impl Progress {
-    fn event(progress: u8, message: String) -> Self {
-        Self { progress, message, html_message: None, ready: false, failed: false, url: None }
-    }
-
-    /// A step on the way.
-    pub(super) fn step(progress: u8, message: &str) -> Self {
-        Self::event(progress, message.to_owned())
-    }
-
-    /// The last event of a start that succeeded, as JupyterHub words it.
-    pub(crate) fn ready(url: &str) -> Self {
-        let html = url.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
-        Self {
-            html_message: Some(format!("Server ready at <a href=\"{html}\">{html}</a>")),
-            ready: true,
-            url: Some(url.to_owned()),
-            ..Self::event(100, format!("Server ready at {url}"))
-        }
-    }
-
-    /// The last event of a start that failed.
-    pub(crate) fn failed(message: &str) -> Self {
-        let message = match message {
-            "Spawn cancelled" => message.to_owned(),
-            message => format!("Spawn failed: {message}"),
-        };
-        Self { failed: true, ..Self::event(100, message) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,18 +318,6 @@ mod tests {
             server.snapshot().progress.last().map(|event| event.message.clone()).as_deref(),
             Some("Spawn cancelled")
         );
-    }
-
-    #[test]
-    fn the_ready_event_is_jupyterhubs() {
-        let event = serde_json::to_value(Progress::ready("/user/x/")).expect("JSON");
-        let wanted = serde_json::json!({
-            "progress": 100, "ready": true, "message": "Server ready at /user/x/",
-            "html_message": "Server ready at <a href=\"/user/x/\">/user/x/</a>", "url": "/user/x/",
-        });
-        assert_eq!(event, wanted);
-        let event = serde_json::to_value(Progress::step(0, "Server requested")).expect("JSON");
-        assert_eq!(event, serde_json::json!({"progress": 0, "message": "Server requested"}));
     }
 
     #[test]

@@ -19,11 +19,13 @@ mod note;
 mod options;
 mod overrides;
 mod overview;
+mod progress;
 mod ready;
 mod registry;
 mod room;
 mod run;
 mod scopes;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod watch;

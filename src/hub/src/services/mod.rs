@@ -5,6 +5,7 @@
 //! with. Nothing here holds up the hub's own start.
 
 mod environment;
+mod fields;
 mod health;
 mod managed;
 mod menu;

@@ -6,14 +6,13 @@ use std::net::Ipv4Addr;
 use hubd_proto::{Secret, ServerName, UserName};
 use hubd_proxy::{Destination, Endpoint};
 use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::fields::{Fields, command, environment, flag, list, seconds, table, text, user};
 use crate::Settings;
 
 /// Shortest token that JupyterHub takes from a person, in characters.
 pub const TOKEN_CHARACTERS_MIN: usize = 8;
-/// Longest wait for a service's URL, in seconds: a day.
-const TIMEOUT_SECONDS_MAX: i64 = 86_400;
 /// What an OAuth client id of a service begins with.
 const CLIENT_PREFIX: &str = "service-";
 
@@ -89,7 +88,7 @@ impl Spec {
     ///
     /// # Errors
     /// Names the field; never quotes a token.
-    pub fn read(fields: &BTreeMap<String, Value>, api_token: Option<Secret>) -> Result<Self, SpecError> {
+    pub fn read(fields: &Fields, api_token: Option<Secret>) -> Result<Self, SpecError> {
         let known = |key: &&String| !FIELDS.contains(&key.as_str());
         if let Some(key) = fields.keys().find(known) {
             return Err(SpecError::Unknown(key.chars().take(100).collect()));
@@ -217,83 +216,6 @@ const FIELDS: &[&str] = &[
 fn name_is_good(name: &str) -> bool {
     let decoded = percent_decode_str(name).decode_utf8_lossy();
     decoded == name && ServerName::new(name).is_ok() && !name.chars().all(|c| c == '.') && name.trim() == name
-}
-
-type Fields = BTreeMap<String, Value>;
-
-fn text(fields: &Fields, key: &'static str) -> Result<Option<String>, SpecError> {
-    match fields.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
-        Some(_) => Err(SpecError::Type(key, "a text")),
-    }
-}
-
-fn flag(fields: &Fields, key: &'static str) -> Result<Option<bool>, SpecError> {
-    match fields.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Bool(yes)) => Ok(Some(*yes)),
-        Some(_) => Err(SpecError::Type(key, "true or false")),
-    }
-}
-
-fn list(fields: &Fields, key: &'static str) -> Result<Option<Vec<String>>, SpecError> {
-    let wrong = SpecError::Type(key, "a list of texts");
-    match fields.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Array(items)) => items
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned))
-            .collect::<Option<_>>()
-            .map(Some)
-            .ok_or(wrong),
-        Some(_) => Err(wrong),
-    }
-}
-
-fn table(fields: &Fields, key: &'static str) -> Result<Option<Map<String, Value>>, SpecError> {
-    match fields.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Object(table)) => Ok(Some(table.clone())),
-        Some(_) => Err(SpecError::Type(key, "a table")),
-    }
-}
-
-/// A list, or one word as JupyterHub takes it too.
-fn command(fields: &Fields) -> Result<Option<Vec<String>>, SpecError> {
-    match fields.get("command") {
-        Some(Value::String(word)) => Ok(Some(vec![word.clone()])),
-        _ => list(fields, "command"),
-    }
-}
-
-fn environment(fields: &Fields) -> Result<Option<BTreeMap<String, String>>, SpecError> {
-    let Some(table) = table(fields, "environment")? else { return Ok(None) };
-    let value = |value: Value| match value {
-        Value::String(text) => Some(text),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    };
-    let pairs = table.into_iter().map(|(name, found)| Some((name, value(found)?)));
-    let wrong = SpecError::Type("environment", "a table of texts");
-    pairs.collect::<Option<_>>().map(Some).ok_or(wrong)
-}
-
-fn user(fields: &Fields) -> Result<Option<UserName>, SpecError> {
-    let name = text(fields, "user")?.map(UserName::new).transpose();
-    name.map_err(|_| SpecError::Type("user", "the name of an account"))
-}
-
-fn seconds(fields: &Fields) -> Result<i64, SpecError> {
-    /// JupyterHub's default.
-    const DEFAULT: i64 = 30;
-    match fields.get("timeout") {
-        None | Some(Value::Null) => Ok(DEFAULT),
-        Some(value) => value
-            .as_i64()
-            .filter(|seconds| (0..=TIMEOUT_SECONDS_MAX).contains(seconds))
-            .ok_or(SpecError::Type("timeout", "a whole number of seconds, at most a day")),
-    }
 }
 
 #[cfg(test)]
