@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, fcntl};
+
 use hubd_tests::{Installation, Person, PersonKind, Setup, Web, run, until};
 
 use crate::Case;
@@ -28,6 +30,8 @@ const PAGE: Duration = Duration::from_millis(100);
 const PAGE_BUSY: Duration = Duration::from_secs(2);
 /// How long the processes of logins may stay after the last one.
 const HELD: Duration = Duration::from_secs(30);
+/// More descriptors than each person has here.
+const DESCRIPTORS_EACH: usize = 8;
 /// The pause between two looks at a page.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -84,6 +88,10 @@ fn crowd(_: &mut Suite) {
     let mut installation = Installation::running(&Setup { policy, plain: true, ..with_program("/bin/sh") });
     let web = installation.web();
     web.log_in(&first.name, &first.password);
+    // The kernel makes room for the descriptors of these people now, and not while a page is waited for: see
+    // `make_room_for_descriptors` in src/hubd/src/privileges.rs.
+    let room = i32::try_from(DESCRIPTORS_EACH * count).unwrap();
+    nix::unistd::close(fcntl(std::io::stdin(), FcntlArg::F_DUPFD_CLOEXEC(room)).unwrap()).unwrap();
     let looked = Looking::at(&web);
     let barrier = Arc::new(Barrier::new(count + 1));
     let people: Vec<_> = (0..count)

@@ -9,17 +9,33 @@ use crate::suite::Suite;
 /// The cases of this file.
 pub const CASES: &[Case] = &[
     ("the daemon has no capability and no way to get one", no_capability),
+    ("the daemon has room for its descriptors before it has threads", room_for_descriptors),
     ("the daemon refuses to run as root", not_as_root),
     ("secrets and database are for the daemon alone", file_modes),
 ];
 
-fn no_capability(suite: &mut Suite) {
+/// What the kernel says of the daemon.
+fn status(suite: &mut Suite) -> String {
     let id = suite.installation().hubd().id();
-    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-    };
+    fs::read_to_string(format!("/proc/{id}/status")).unwrap()
+}
+
+/// One line of that.
+fn field<'a>(status: &'a str, name: &str) -> Vec<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).unwrap().split_whitespace().collect()
+}
+
+fn room_for_descriptors(suite: &mut Suite) {
+    let (status, id) = (status(suite), suite.installation().hubd().id());
+    let limits = fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
+    let allowed: usize = field(&limits, "Max open files").first().unwrap().parse().unwrap();
+    let room: usize = field(&status, "FDSize:").first().unwrap().parse().unwrap();
+    assert!(room >= allowed.min(16 * 1024), "room for {room}, {allowed} allowed");
+}
+
+fn no_capability(suite: &mut Suite) {
+    let status = status(suite);
+    let field = |name: &str| field(&status, name);
     assert!(status.starts_with("Name:\thubd"), "setpriv did not become hubd: {status}");
     for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
         assert_eq!(field(set), ["0000000000000000"], "{set}");
@@ -27,7 +43,7 @@ fn no_capability(suite: &mut Suite) {
     assert_eq!(field("NoNewPrivs:"), ["1"]);
     assert_eq!(field("Seccomp:"), ["2"], "it has not locked itself in");
     let uids = field("Uid:");
-    assert!(uids.iter().all(|uid| uid != "0" && *uid == uids[0]), "{uids:?}");
+    assert!(uids.iter().all(|uid| *uid != "0" && *uid == uids[0]), "{uids:?}");
 }
 
 fn not_as_root(suite: &mut Suite) {

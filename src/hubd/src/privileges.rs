@@ -1,10 +1,17 @@
 //! What the process may do: as little as possible, made sure of before any thread starts.
 
+use std::io;
+
 use anyhow::{Context, bail};
 use caps::CapSet;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{getegid, geteuid, getgid, getuid};
+use nix::unistd::{close, getegid, geteuid, getgid, getuid};
+
+/// For how many descriptors there is room from the start, if so many are allowed: several thousand people with their
+/// connections, for eight bytes each.
+const DESCRIPTORS_ROOM: u64 = 16 * 1024;
 
 /// Refuses root, gives up every capability and every way to get one, forbids core dumps, and raises the number of
 /// descriptors as far as allowed.
@@ -22,7 +29,8 @@ pub fn harden() -> anyhow::Result<()> {
     if getrlimit(Resource::RLIMIT_CORE).context("cannot read the limit of core dumps")? != (0, 0) {
         setrlimit(Resource::RLIMIT_CORE, 0, 0).context("cannot forbid core dumps")?;
     }
-    raise_descriptors()
+    raise_descriptors()?;
+    make_room_for_descriptors().context("cannot make room for descriptors")
 }
 
 /// How many descriptors the process may have once the limit is raised.
@@ -65,4 +73,15 @@ fn raise_descriptors() -> anyhow::Result<()> {
         return Ok(());
     }
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of descriptors")
+}
+
+/// Has the kernel make the table of descriptors large while there is one thread. For several, it waits each time it
+/// makes it larger until no processor uses the old one any more, and accept(2) with it: a second, where all
+/// processors are taken, for instance by 500 people who log in at once.
+fn make_room_for_descriptors() -> anyhow::Result<()> {
+    let (allowed, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let highest = i32::try_from(allowed.min(DESCRIPTORS_ROOM).saturating_sub(1))?;
+    // The copy is closed again; the table stays as large as it was for it.
+    close(fcntl(io::stdin(), FcntlArg::F_DUPFD_CLOEXEC(highest))?)?;
+    Ok(())
 }
