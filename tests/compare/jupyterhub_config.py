@@ -48,5 +48,7 @@ c.JupyterHub.services = [
     {"name": "svc", "api_token": "svc-token", "oauth_redirect_uri": "http://127.0.0.1:9/services/svc/oauth_callback"},
     {"name": "admsvc", "api_token": "admsvc-token", "admin": True},
 ]
+# Tokens are listed by their last use, which is noted anew after so many seconds: longer than a run takes.
+c.JupyterHub.activity_resolution = 3600
 c.JupyterHub.api_tokens = {"adm-token": "adm"}
 c.Authenticator.allowed_users = {"alice", "bob", "carol", "dave", "erin", "breaks"}

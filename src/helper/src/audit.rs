@@ -27,8 +27,8 @@ pub fn write(record: &Record) {
         let _ = send(format!("STATUS={line}").as_bytes(), &socket);
     }
     if !taken || io::stderr().is_terminal() {
-        // Nobody is left to tell when even stderr is closed.
-        let _ = writeln!(io::stderr(), "hubd-helper: {line}");
+        // In one piece, since others write there, too. Nobody is left to tell when even stderr is closed.
+        let _ = io::stderr().write_all(format!("hubd-helper: {line}\n").as_bytes());
     }
 }
 
