@@ -71,8 +71,10 @@ impl Store {
         lock(&self.pending).logins.insert((user_id, began), now);
     }
 
-    /// Writes what was remembered. What cannot be written is kept for the next time.
+    /// Writes what was remembered before the call. What cannot be written is kept for the next time.
     pub fn flush_activity(&self) -> Result<(), StoreError> {
+        // Who comes second waits for the commit that holds what he remembered, and writes for all who wait with him.
+        let _flushing = lock(&self.flushing);
         let pending = std::mem::take(&mut *lock(&self.pending));
         if pending.users.is_empty() && pending.tokens.is_empty() && pending.logins.is_empty() {
             return Ok(());

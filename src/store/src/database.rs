@@ -37,6 +37,8 @@ pub struct Store {
     writer: Writer,
     /// Activity that is not written yet.
     pub(crate) pending: Mutex<Pending>,
+    /// Held by whoever writes that.
+    pub(crate) flushing: Mutex<()>,
     /// What was read a moment ago.
     pub(crate) recent: Arc<Recent>,
     blocking: OnceLock<fn(&mut dyn FnMut())>,
@@ -54,6 +56,7 @@ impl Store {
             path: path.to_path_buf(),
             writer: Writer::new(writer, Arc::clone(&recent)),
             pending: Mutex::default(),
+            flushing: Mutex::default(),
             recent,
             blocking: OnceLock::new(),
             readers: Mutex::default(),

@@ -170,11 +170,19 @@ fn nobody_reads_what_was_before_a_write_that_is_acknowledged() {
         store.ensure_user(name, name, start).unwrap();
         store.ensure_spawner(name, "", None).unwrap();
     }
+    /// Counted also when a writer fails, so that the readers end.
+    struct Done<'a>(&'a std::sync::atomic::AtomicUsize);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
     let running = std::sync::atomic::AtomicUsize::new(names.len());
     std::thread::scope(|scope| {
         for (number, name) in names.iter().enumerate() {
             let (store, running) = (&store, &running);
             scope.spawn(move || {
+                let _done = Done(running);
                 let id = store.user(name).unwrap().unwrap().id;
                 for round in 1..60_u64 {
                     let time = start + Duration::from_secs(round);
@@ -201,7 +209,6 @@ fn nobody_reads_what_was_before_a_write_that_is_acknowledged() {
                         );
                     }
                 }
-                running.fetch_sub(1, Ordering::SeqCst);
             });
         }
         // Others, who fill the memory with what they read all the time.
