@@ -136,5 +136,8 @@ fn the_command_line_explains_itself() -> Result<()> {
     ensure!(String::from_utf8(run(&["--version"])?.stdout)?.starts_with("hubd-helper "));
     let wrong = run(&["--frobnicate"])?;
     ensure!(wrong.status.code() == Some(2) && String::from_utf8(wrong.stderr)?.contains("--frobnicate"));
+    let nothing = Command::new(program()?.with_file_name("hubd-listen")).stdin(Stdio::null()).output()?;
+    let said = String::from_utf8(nothing.stderr)?;
+    ensure!(nothing.status.code() == Some(1) && said.contains("--listen PATH is missing"), "{said}");
     Ok(())
 }

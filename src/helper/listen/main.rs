@@ -70,10 +70,11 @@ fn work(arguments: &Arguments) -> Result<(), String> {
         }
         ("revoke", _) => revoke(arguments, arguments.command.first().map_or("", String::as_str))?,
         (command, Some(path)) => listen::run(path, policy, command == "accounts")?,
-        (_, None) => {
+        ("accounts", None) => {
             let policy = policy.map(|path| ["--policy".as_ref(), path]);
             return Err(become_program("hubd-accounts", policy.into_iter().flatten()));
         }
+        (_, None) => return Err("--listen PATH is missing; see: hubd-helper --help".into()),
     }
     Ok(())
 }
@@ -98,9 +99,8 @@ fn revoke(arguments: &Arguments, name: &str) -> Result<(), String> {
     let setup = set_up(arguments.policy.as_deref(), arguments.runtime.clone())?;
     let count = revoke_by_name(&setup, (!all).then_some(name));
     let count = count.map_err(|error| format!("tickets: {error}"))?;
-    let (user, reason) = (if all { "(everybody)" } else { name }, format!("{count} tickets, by root"));
-    let (request, verdict, reason) = ("revoke", "accepted", reason.as_str());
-    audit::write(&Record { request, verdict, user, reason, ..Record::default() });
+    let (user, reason) = (if all { "(everybody)" } else { name }, &*format!("{count} tickets, by root"));
+    audit::write(&Record { request: "revoke", verdict: "accepted", user, reason, ..Record::default() });
     println!("{count} tickets ended");
     Ok(())
 }
